@@ -1,0 +1,194 @@
+"""La cible `bench` : des rapports de vitesse, à nombre de fils fixé, écrits dans MESURES.md.
+
+Un banc compare deux façons d’obtenir le même résultat. Les deux sont chronométrées tour à tour
+dans le même processus, le résultat est vérifié égal avant tout chronomètre, et nous donnons la
+médiane et l’étendue : une machine occupée se voit à l’étendue.
+"""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from tools.messages import Panne, Progress, say
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURES = ROOT / "MESURES.md"
+START, END = "<!-- bancs:début -->", "<!-- bancs:fin -->"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Deux façons d’obtenir le même résultat, et de quoi vérifier qu’il est le même."""
+
+    slow: Callable[[], object]
+    fast: Callable[[], object]
+    same: Callable[[object, object], bool]
+
+
+@dataclass(frozen=True)
+class Bench:
+    title: str
+    slow_name: str
+    fast_name: str
+    prepare: Callable[[], Contest]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Secondes de chaque tour, dans l’ordre des tours."""
+
+    bench: Bench
+    slow_s: list[float]
+    fast_s: list[float]
+
+    @property
+    def ratio(self):
+        return statistics.median(
+            slow / fast for slow, fast in zip(self.slow_s, self.fast_s, strict=True)
+        )
+
+
+REGISTRY: list[Bench] = []
+
+
+def bench(title, slow, fast):
+    """Inscrit une fonction qui prépare un `Contest` ; `slow` et `fast` nomment les concurrents."""
+
+    def register(prepare):
+        REGISTRY.append(Bench(title, slow, fast, prepare))
+        return prepare
+
+    return register
+
+
+def load():
+    """Importe tous les modules de `tools/benchs`."""
+    from tools import benchs
+
+    for module in pkgutil.iter_modules(benchs.__path__):
+        importlib.import_module(f"tools.benchs.{module.name}")
+
+
+def run(entry, rounds):
+    """Vérifie l’égalité (ce qui chauffe aussi les deux côtés), puis chronomètre en alternance."""
+    contest = entry.prepare()
+    if not contest.same(contest.slow(), contest.fast()):
+        raise Panne(
+            f"Banc « {entry.title} » : les deux résultats diffèrent.",
+            "Un rapport de vitesse n’aurait pas de sens : corrigez d’abord le résultat.",
+        )
+    slow_s, fast_s = [], []
+    for _ in range(rounds):
+        slow_s.append(seconds(contest.slow))
+        fast_s.append(seconds(contest.fast))
+    return Result(entry, slow_s, fast_s)
+
+
+def seconds(function):
+    """Le temps d’un appel ; les appels très courts sont répétés jusqu’à 20 ms."""
+    repeats = 0
+    start = time.perf_counter()
+    while True:
+        function()
+        repeats += 1
+        elapsed = time.perf_counter() - start
+        if elapsed > 0.02:
+            return elapsed / repeats
+
+
+# --- écrire -------------------------------------------------------------------------------------
+
+
+def fr(value, digits=2):
+    """Trois chiffres significatifs au plus, virgule décimale."""
+    digits = digits if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f}".replace(".", ",")
+
+
+def span(values_s):
+    """« 3,20 ms (3,10 à 4,00) » : médiane et étendue."""
+    middle = statistics.median(values_s)
+    scale, unit = (1, "s") if middle >= 1 else (1e3, "ms") if middle >= 1e-3 else (1e6, "µs")
+    low, high = fr(min(values_s) * scale), fr(max(values_s) * scale)
+    return f"{fr(middle * scale)} {unit} ({low} à {high})"
+
+
+def machine():
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cœurs"
+
+
+def render(results, threads, rounds):
+    lines = [
+        f"{date.today().isoformat()} · {machine()} · Python {platform.python_version()} · "
+        f"{threads} fil{'s' if threads > 1 else ''} · {rounds} tours en alternance.",
+        "Médiane (étendue) ; le rapport est la médiane des rapports de chaque tour.",
+        "",
+        "| banc | le lent | le rapide | rapport |",
+        "|---|---|---|---|",
+    ]
+    for result in results:
+        entry = result.bench
+        slow = f"{entry.slow_name} : {span(result.slow_s)}"
+        fast = f"{entry.fast_name} : {span(result.fast_s)}"
+        lines.append(f"| {entry.title} | {slow} | {fast} | {fr(result.ratio)} × |")
+    return "\n".join(lines)
+
+
+def insert(table, text):
+    """`text` où la partie entre les deux repères est devenue `table`."""
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise Panne(
+            "MESURES.md a perdu ses repères de bancs d’essai.", f"Remettez {START} puis {END}."
+        )
+    return f"{before}{START}\n{table}\n{END}{after}"
+
+
+def main(options):
+    parser = argparse.ArgumentParser(prog="python -m tools bench", description=__doc__)
+    parser.add_argument(
+        "mots", nargs="*", help="ne garder que les bancs dont le titre en contient un"
+    )
+    parser.add_argument("--fils", type=int, default=1, help="nombre de fils (1)")
+    parser.add_argument("--tours", type=int, default=7, help="nombre de tours (7)")
+    parser.add_argument(
+        "--sans-ecrire", action="store_true", help="afficher sans écrire MESURES.md"
+    )
+    chosen = parser.parse_args(options)
+    if any(os.environ.get(name) != str(chosen.fils) for name in THREADS):
+        # Les bibliothèques lisent ces variables à leur chargement : nous relançons avec elles.
+        env = os.environ | dict.fromkeys(THREADS, str(chosen.fils))
+        return subprocess.call(
+            [sys.executable, "-m", "tools", "bench", *options], cwd=ROOT, env=env
+        )
+
+    load()
+    kept = [
+        entry
+        for entry in REGISTRY
+        if not chosen.mots or any(word.lower() in entry.title.lower() for word in chosen.mots)
+    ]
+    progress, results = Progress(every_s=0.0), []
+    for number, entry in enumerate(kept, 1):
+        progress.show(f"{number}/{len(kept)} {entry.title}")
+        results.append(run(entry, chosen.tours))
+    progress.close()
+    table = render(results, chosen.fils, chosen.tours)
+    say(table)
+    whole = not chosen.mots and not chosen.sans_ecrire
+    if whole:
+        MEASURES.write_text(insert(table, MEASURES.read_text(encoding="utf-8")), encoding="utf-8")
+    say(f"{len(results)} bancs mesurés{', écrits dans MESURES.md' if whole else ''}.")
+    return 0

@@ -1,0 +1,1 @@
+"""Les bancs d’essai : un module par sujet, des fonctions décorées par `@bench`."""

@@ -1,0 +1,97 @@
+"""Les cibles `test` et `test-rapide` : style, construction du livre, puis un seul appel de pytest.
+
+L’appel unique couvre tests/ et les notebooks (nbval) : la sortie se ferme sur un seul résumé.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import build, chromium
+from tools.messages import Panne, say, step
+
+ROOT = Path(__file__).resolve().parent.parent
+NPM = ROOT / "tools" / "npm"
+SLOW = ("lent", "notebooks", "gpu", "pdf")
+MINUTES = "la part rapide ; `make test` fait tout"
+
+
+def in_ci():
+    return os.environ.get("CI", "").lower() in ("true", "1")
+
+
+def main(arguments):
+    target, *options = arguments
+    quick = target == "test-rapide"
+    left_out = set(SLOW if quick else ("gpu",))
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+
+    check_style()
+    say("  " + build.build() + ".")
+    browser = chromium.find() if quick else chromium.obtain()
+    if browser:
+        env["LLMBOOK_CHROMIUM"] = browser
+    if quick or not browser:
+        left_out.add("navigateur")
+    if not quick:
+        npm_packages()
+        if not shutil.which("xelatex"):
+            left_out.add("pdf")
+            say("  Sans xelatex, les tests marqués « pdf » sont laissés de côté (make pdf).")
+
+    step(f"Tests ({MINUTES})" if quick else "Tests et notebooks")
+    return subprocess.call(pytest_command(left_out, quick, options), cwd=ROOT, env=env)
+
+
+def check_style():
+    step("Style (ruff)")
+    ruff = [sys.executable, "-m", "ruff", "check", "--quiet", "--output-format", "concise", "."]
+    checked = subprocess.run(ruff, cwd=ROOT, check=False)
+    if checked.returncode:
+        raise Panne(
+            "ruff signale les lignes ci-dessus.",
+            ".venv/bin/ruff check --fix . en corrige une partie ; le reste est à la main.",
+        )
+
+
+def pytest_command(left_out, quick, options):
+    """L’appel de pytest ; `--dist loadscope` garde chaque notebook dans un seul noyau."""
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadscope", "-q"]
+    command += ["-m", " and ".join(f"not {mark}" for mark in sorted(left_out)), "tests"]
+    if not quick and any((ROOT / "notebooks").rglob("*.ipynb")):
+        command += ["notebooks", "--nbval"]  # conftest.py règle le reste de nbval
+    return [*command, *options]
+
+
+def npm_packages():
+    """axe-core, pour les tests d’accessibilité. `npm ci` seulement si le verrou a changé."""
+    lock, stamp = NPM / "package-lock.json", NPM / "node_modules" / ".sceau"
+    if not lock.exists():
+        return
+    seal = lock.read_text(encoding="utf-8")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == seal:
+        return
+    npm = shutil.which("npm")
+    if npm:
+        step("Paquets npm des tests (axe-core)")
+        done = subprocess.run(
+            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=NPM,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            stamp.write_text(seal, encoding="utf-8")
+            return
+        reason = "le registre npm ne répond pas ou refuse"
+    else:
+        reason = "npm n’est pas installé"
+    if in_ci():
+        raise Panne(
+            f"axe-core manque ({reason}) : en CI, c’est un échec.", "Installez Node.js et npm."
+        )
+    say(f"  axe-core manque ({reason}) : les tests d’accessibilité sont laissés de côté.")
