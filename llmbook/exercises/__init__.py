@@ -1,0 +1,1 @@
+"""Registre des exercices : un module par section, nommé comme elle."""
