@@ -1,0 +1,105 @@
+"""La page « Ma progression » : quiz faits dans le navigateur, exercices faits sur la machine.
+
+Les quiz viennent du `localStorage`. Les exercices viennent du fichier de `llmbook.exercise`, que
+`make livre` sert à l’adresse `/progression.json` ; un site publié n’y a pas accès, et la page dit
+alors comment les afficher.
+"""
+
+import json
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from tools.sphinx_ext.blocks import use_assets, visit_nothing
+from tools.sphinx_ext.exercises import exercises
+from tools.sphinx_ext.quiz import quizzes
+
+FALLBACK = (
+    "Cette page a besoin de JavaScript pour lire les quiz faits dans ce navigateur. Pour "
+    "vos exercices, tapez python -m llmbook.exercise dans un terminal."
+)
+
+
+class progression(nodes.General, nodes.Element):
+    """L’emplacement du tableau de progression."""
+
+
+class ProgressionDirective(SphinxDirective):
+    def run(self):
+        node = progression()
+        node += nodes.paragraph("", FALLBACK)
+        pages = self.env.bible_progression_pages = getattr(
+            self.env, "bible_progression_pages", set()
+        )
+        pages.add(self.env.docname)
+        return [node]
+
+
+def html_visit(self, node):
+    env, builder = self.builder.env, self.builder
+    page = self.builder.current_docname
+
+    def listing(found):
+        order = list(env.toc_secnumbers) or sorted(found)
+        names = sorted(found, key=lambda d: order.index(d) if d in order else len(order))
+        return [
+            {
+                **item,
+                "page": env.titles[d].astext(),
+                "url": f"{builder.get_relative_uri(page, d)}#{item['label']}",
+            }
+            for d in names
+            for item in found[d]
+        ]
+
+    data = json.dumps(
+        {"quiz": listing(quizzes(env)), "exercices": listing(exercises(env))},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).replace("<", "\\u003c")
+    self.body.append(
+        '<div class="bible-progression">'
+        f'<script type="application/json">{data}</script>'
+        '<div class="bible-progression-repli">\n'
+    )
+
+
+def html_depart(self, node):
+    self.body.append("</div></div>\n")
+
+
+def _rewrite(app, env):
+    """La page est réécrite à chaque construction : elle liste les quiz de toutes les autres."""
+    pages = getattr(env, "bible_progression_pages", set())
+    return sorted(pages & env.found_docs)
+
+
+def _purge(app, env, docname):
+    getattr(env, "bible_progression_pages", set()).discard(docname)
+
+
+def _merge(app, env, docnames, other):
+    mine = env.bible_progression_pages = getattr(env, "bible_progression_pages", set())
+    mine |= getattr(other, "bible_progression_pages", set()) & set(docnames)
+
+
+def _assets(app, pagename, templatename, context, doctree):
+    use_assets(
+        app,
+        pagename,
+        doctree,
+        (progression,),
+        css=["bible-progression.css"],
+        js=["bible-progression.js"],
+        defer="defer",
+    )
+
+
+def setup(app):
+    silent = (visit_nothing, visit_nothing)
+    app.add_node(progression, html=(html_visit, html_depart), latex=silent, text=silent)
+    app.add_directive("progression", ProgressionDirective)
+    app.connect("env-updated", _rewrite)
+    app.connect("env-purge-doc", _purge)
+    app.connect("env-merge-info", _merge)
+    app.connect("html-page-context", _assets)
