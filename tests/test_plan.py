@@ -171,7 +171,7 @@ FILES = {
     "book/ch01-mathematiques/vecteurs.md": "# Vecteurs, l'essai\n\nTexte.\n",
     PLAN: (ROOT / PLAN).read_text(encoding="utf-8"),
     MEASURES: json.dumps({"ch01-mathematiques/vecteurs": {
-        "seconds": 3.2, "memory_mb": 1210, "cells": 38,
+        "seconds": 3.2, "memory_mb": 1210, "code_cells": 38,
         "budget": {"seconds": 60, "memory_mb": 1900}}, "version": 1}),
 }
 

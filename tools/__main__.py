@@ -31,6 +31,7 @@ TARGETS = {
     "bench": ("tools.bench", ("notebooks", "torch"), "mesure les vitesses, écrit MESURES.md"),
     "corpus": ("tools.corpus", ("notebooks",), "regèle les extraits de llmbook/data"),
     "pdf": ("tools.pdf", ("book",), "compose le livre en PDF (xelatex)"),
+    "etat": ("tools.etat", ("book",), "compte ce que contient le livre"),
     "nettoyer": ("tools.clean", (), "enlève ce qui se reconstruit"),
 }
 

@@ -45,6 +45,11 @@ def _(A, x):
     return np.linalg.norm(A @ x) / np.linalg.norm(x)
 
 
+@rayleigh_exercise.trap("Il manque le xᵀ de gauche : le quotient est un nombre, non un vecteur.")
+def _(A, x):
+    return A @ x / (x @ x)
+
+
 @rayleigh_exercise.variant
 def _(A, x):
     u = x / np.linalg.norm(x)
@@ -104,6 +109,21 @@ def _(P):
 
 
 @stationary_exercise.trap(
+    "C’est le bon vecteur propre, mais de norme 1 et de signe opposé : divisez par sa somme."
+)
+def _(P):
+    pi = _solve(P)
+    return -pi / np.linalg.norm(pi)
+
+
+@stationary_exercise.trap(
+    "C’est le vecteur propre de P, constant ; prenez celui de P.T, et divisez-le par sa somme."
+)
+def _(P):
+    return np.full(len(P), 1 / np.sqrt(len(P)))
+
+
+@stationary_exercise.trap(
     "Un seul pas ne suffit pas : recommencez jusqu’à ce que la loi ne change plus."
 )
 def _(P):
@@ -127,7 +147,7 @@ deflate_exercise = Exercise(
     level="moyen",
     minutes=10,
     hints=(
-        "Écrivez S comme une somme de termes λᵢ qᵢ qᵢᵀ : il suffit d’en retirer un.",
+        "Écrivez S comme une somme de termes λᵢ qᵢ qᵢᵀ : retirez-en un.",
         "np.outer(vector, vector) donne q qᵀ.",
     ),
 )
@@ -172,6 +192,13 @@ def _(S, value, vector):
     return S - np.outer(vector, vector)
 
 
+@deflate_exercise.trap(
+    "vector * vector multiplie coordonnée par coordonnée ; np.outer(vector, vector) donne q qᵀ."
+)
+def _(S, value, vector):
+    return S - value * vector * vector
+
+
 @deflate_exercise.variant
 def _(S, value, vector):
     projector = np.eye(len(S)) - np.outer(vector, vector)
@@ -201,13 +228,14 @@ def components_needed(X, share):
     """X : (n, d) ; renvoie un entier entre 1 et min(n, d)."""
     s = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
     cumulative = np.cumsum(s**2) / (s**2).sum()
-    return int(np.searchsorted(cumulative, share)) + 1
+    return min(int(np.searchsorted(cumulative, share)) + 1, len(s))  # arrondi si share = 1
 
 
 @part_exercise.cases
 def _(rng):
     scales = np.array([5.0, 3.0, 2.0, 1.0, 0.5, 0.2])
-    X = rng.normal(size=(60, 6)) * scales + np.array([0, 0, 0, 0, 0, 40.0])
+    turn = np.linalg.qr(rng.normal(size=(6, 6)))[0]  # les directions ne sont pas les axes
+    X = rng.normal(size=(60, 6)) * scales @ turn + np.array([0, 0, 0, 0, 0, 40.0])
     yield X, 0.5
     yield X, 0.9
     yield X, 0.95
@@ -228,6 +256,20 @@ def _(X, share):
 def _(X, share):
     s = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)
     return int(np.searchsorted(np.cumsum(s) / s.sum(), share)) + 1
+
+
+@part_exercise.trap("Les valeurs sont comptées de la plus petite à la plus grande : inversez l’ordre.")
+def _(X, share):
+    values = np.linalg.eigvalsh(np.cov(X, rowvar=False))
+    return int(np.searchsorted(np.cumsum(values) / values.sum(), share)) + 1
+
+
+@part_exercise.trap(
+    "Ce sont les variances des coordonnées ; il faut celles des composantes, par la SVD de X centrée."
+)
+def _(X, share):
+    values = np.sort(X.var(axis=0))[::-1]
+    return int(np.searchsorted(np.cumsum(values) / values.sum(), share)) + 1
 
 
 @part_exercise.variant
@@ -296,6 +338,15 @@ def _(X, k):
     mean = X.mean(axis=0)
     W = np.linalg.eigh(np.cov(X, rowvar=False))[1][:, :k]
     return (X - mean) @ W @ W.T + mean
+
+
+@rebuild_exercise.trap(
+    "np.linalg.svd renvoie Vᵀ : les directions sont les k premières lignes, pas les colonnes."
+)
+def _(X, k):
+    mean = X.mean(axis=0)
+    V = np.linalg.svd(X - mean, full_matrices=False)[2]
+    return (X - mean) @ V[:, :k] @ V[:, :k].T + mean
 
 
 @rebuild_exercise.variant

@@ -38,6 +38,11 @@ def _(m, n, r):
     return m * n / (m * r * r * n)
 
 
+@savings_exercise.trap("C’est le nombre de paramètres épargnés ; l’énoncé demande un rapport.")
+def _(m, n, r):
+    return m * n - r * (m + n)
+
+
 @savings_exercise.variant
 def _(m, n, r):
     return np.ones((m, n)).size / (np.ones((m, r)).size + np.ones((r, n)).size)
@@ -67,6 +72,13 @@ def _(rng):
 def _(A, k):
     U, s, V = np.linalg.svd(A, full_matrices=False)
     return (U[:, :k] * s[:k]) @ V[:, :k].T          # échoue sur les formes quand A n’est pas carrée
+
+
+@truncate_exercise.trap("C’est la panne de la page : np.linalg.svd renvoie déjà Vᵀ. Prenez ses k "
+                        "premières lignes.")
+def _(A, k):
+    U, s, V = np.linalg.svd(A)                      # V carrée : aucune forme ne proteste
+    return (U[:, :k] * s[:k]) @ V[:, :k].T
 
 
 @truncate_exercise.trap("Il manque les valeurs singulières : vous n’avez gardé que les directions.")
@@ -133,6 +145,18 @@ def _(s, k):
     return np.sqrt((s[k:] ** 2).sum())
 
 
+@error_exercise.trap("Un terme de trop est coupé du compte : la première valeur perdue est s[k], "
+                     "car s[0] est la première.")
+def _(s, k):
+    return np.sqrt((s[k + 1:] ** 2).sum() / (s**2).sum())
+
+
+@error_exercise.trap("C’est l’erreur relative en norme spectrale. En norme de Frobenius, toutes les "
+                     "valeurs coupées comptent.")
+def _(s, k):
+    return s[k] / s[0]
+
+
 @error_exercise.variant
 def _(s, k):
     A, cut = np.diag(s), np.diag(np.where(np.arange(len(s)) < k, s, 0.0))
@@ -142,7 +166,7 @@ def _(s, k):
 rank_exercise = Exercise(
     "ex-svd-rang", title="Le rang pour une erreur donnée", level="moyen", minutes=12,
     hints=("Calculez l’erreur pour tous les k, de 0 à len(s).",
-           "Une boucle for k in range(len(s) + 1) qui s’arrête à la première erreur acceptable suffit."))
+           "Une boucle for k in range(len(s) + 1) s’arrête à la première erreur acceptable."))
 
 
 @rank_exercise.reference
@@ -177,6 +201,17 @@ def _(s, epsilon):
 @rank_exercise.trap("epsilon porte sur toute la queue du spectre, pas sur chaque valeur prise à part.")
 def _(s, epsilon):
     return int((s / s[0] > epsilon).sum())
+
+
+@rank_exercise.trap("Le rang 0 (la matrice nulle) est permis, et l’erreur peut être égale à epsilon.")
+def _(s, epsilon):
+    return next(k for k in range(len(s) + 1)
+                if np.sqrt((s[k:] ** 2).sum() / (s**2).sum()) < epsilon)
+
+
+@rank_exercise.trap("Vous comparez epsilon à l’erreur absolue : divisez-la par la norme de la matrice.")
+def _(s, epsilon):
+    return next(k for k in range(len(s) + 1) if np.sqrt((s[k:] ** 2).sum()) <= epsilon)
 
 
 @rank_exercise.variant
@@ -295,6 +330,27 @@ def _(A, b):
     U, s, Vt = np.linalg.svd(A, full_matrices=False)
     kept = s > 1e-10 * s[0]
     return Vt[kept].T @ ((U.T @ b)[kept] / s[kept] ** 2)
+
+
+@lstsq_exercise.trap("Ce sont les coordonnées dans la base des vᵢ : il reste à multiplier par V, "
+                     "c’est-à-dire Vt.T.")
+def _(A, b):
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    inverse = np.where(s > 1e-10 * s[0], 1 / np.maximum(s, 1e-300), 0.0)
+    return inverse * (U.T @ b)
+
+
+@lstsq_exercise.trap("Le dernier produit se fait par V, et numpy renvoie Vᵀ : écrivez Vt.T @ c.")
+def _(A, b):
+    U, s, Vt = np.linalg.svd(A, full_matrices=False)
+    inverse = np.where(s > 1e-10 * s[0], 1 / np.maximum(s, 1e-300), 0.0)
+    return Vt @ (inverse * (U.T @ b))
+
+
+@lstsq_exercise.trap("Les équations normales exigent AᵀA inversible : elle ne l’est pas quand les "
+                     "colonnes sont liées ou trop nombreuses.")
+def _(A, b):
+    return np.linalg.solve(A.T @ A, A.T @ b)
 
 
 @lstsq_exercise.variant

@@ -430,7 +430,7 @@ class Timings(PlanDirective):
         rows = [self.row(page, entry) for page, entry in sorted(measures.items())]
         seconds = sum(e.get("seconds", 0) for e in measures.values())
         peak = max(e.get("memory_mb", 0) for e in measures.values())
-        cells = sum(e.get("cells", 0) for e in measures.values())
+        cells = sum(e.get("code_cells", 0) for e in measures.values())
         total = [
             text(f"{len(rows)} page{'s' * (len(rows) > 1)}"),
             number(cells),
@@ -445,7 +445,7 @@ class Timings(PlanDirective):
         budget = entry.get("budget") or {}
         return [
             link("titre", page, page),
-            number(entry["cells"]) if entry.get("cells") else "—",
+            number(entry["code_cells"]) if entry.get("code_cells") else "—",
             seconds_fr(entry.get("seconds")),
             seconds_fr(budget.get("seconds")),
             memory_fr(entry.get("memory_mb")),
