@@ -41,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "notebooks: cellules des carnets, comparées par nbval")
     if not (config.getoption("nbval", False) or config.getoption("nbval_lax", False)):
         return
+    import nbval.kernel
+
+    nbval.kernel.start_new_kernel = insistent(nbval.kernel.start_new_kernel)
     options = config.option
     if not options.nbval_sanitize_with:
         options.nbval_sanitize_with = str(ROOT / "tools" / "nbval_sanitize.cfg")
@@ -48,6 +51,20 @@ def pytest_configure(config: pytest.Config) -> None:
         options.nbval_current_env = True  # le noyau de cet environnement, pas un autre du même nom
     if options.nbval_cell_timeout == NBVAL_DEFAULT_TIMEOUT:
         options.nbval_cell_timeout = CELL_TIMEOUT_S
+
+
+def insistent(start, attempts: int = 3):
+    """Le même démarrage, recommencé : deux noyaux lancés ensemble peuvent choisir le même port."""
+
+    def start_insistently(*arguments, **options):
+        for left in reversed(range(attempts)):
+            try:
+                return start(*arguments, **options)
+            except RuntimeError:
+                if not left:
+                    raise
+
+    return start_insistently
 
 
 def is_notebook_cell(item: pytest.Item) -> bool:
