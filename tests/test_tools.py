@@ -51,7 +51,9 @@ def test_targets_are_listed_in_french():
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make n’est pas installé")
 def test_make_alone_lists_the_targets():
-    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    above = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # ce test tourne lui-même sous make
+    env = {name: value for name, value in os.environ.items() if name not in above}
+    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
     assert listing.stdout == run_tools().stdout
 
 
