@@ -84,8 +84,9 @@ def _position(x: np.ndarray, flat: int) -> str:
 def _precision(tol: float, rtol: float) -> str:
     if tol == rtol == 0:
         return "égalité exacte"
-    relative = f" (et {rtol:g} en relatif)" if rtol else ""
-    return f"égalité à {tol:g} près{relative}"
+    absolute = f"{tol:g}" if tol else ""
+    relative = f"{100 * rtol:g} %" if rtol else ""
+    return f"égalité à {' + '.join(filter(None, (absolute, relative)))} près"
 
 
 def _count(n: int, singular: str, plural: str) -> str:

@@ -307,3 +307,10 @@ def test_les_pages_du_livre():
         for line, message in check_source(path)
     ]
     assert not faults, "\n".join(faults)
+
+
+def test_la_ponctuation_suit_la_formule(tmp_path):
+    page = "# Page\n\nSoit $x$, puis $y$. Et ($z$) ; $t$ enfin.\n"
+    site = build(tmp_path, {"book/index.md": page}, conf='html_math_renderer = "mathjax"\n')
+    kept = re.findall(r'<span class="insecable">.*?</span>(.)</span>', site.html("book/index"))
+    assert kept == [",", ".", ")"]

@@ -14,14 +14,14 @@ from llmbook.verify import verify
         (np.ones(1000), 1.0, {}, "égalité à 1e-09 près sur 1 000 valeurs"),
         (1, 1 + 1e-12, {}, "égalité à 1e-09 près sur 1 valeur"),
         ([1.0, 2.0], [1.001, 2.0], {"tol": 0.01}, "égalité à 0.01 près sur 2 valeurs"),
-        ([100.0], [101.0], {"rtol": 0.1}, "égalité à 1e-09 près (et 0.1 en relatif) sur 1 valeur"),
+        ([100.0], [101.0], {"rtol": 0.1}, "égalité à 1e-09 + 10 % près sur 1 valeur"),
         ([1, 2], [1, 2], {"tol": 0}, "égalité exacte sur 2 valeurs"),
         ([np.inf, -np.inf], [np.inf, -np.inf], {}, "égalité à 1e-09 près sur 2 valeurs"),
         (
             [np.inf, 1.0],
             [np.inf, 1.0],
             {"rtol": 0.1},
-            "égalité à 1e-09 près (et 0.1 en relatif) sur 2 valeurs",
+            "égalité à 1e-09 + 10 % près sur 2 valeurs",
         ),
         (1j * np.ones(3), 1j, {}, "égalité à 1e-09 près sur 3 valeurs"),
         (

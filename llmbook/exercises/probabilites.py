@@ -4,6 +4,11 @@ import numpy as np
 
 from llmbook.exercise import Exercise
 
+
+def _normalise(p):
+    return p / p.sum(axis=1, keepdims=True)
+
+
 phrase_exercise = Exercise(
     "ex-probabilites-phrase",
     title="La probabilité d’une phrase",
@@ -62,6 +67,19 @@ def _(start, P, ids):
 )
 def _(start, P, ids):
     return np.log(start[ids]).sum()
+
+
+@phrase_exercise.trap(
+    "np.ix_ (ou deux tranches) sélectionne tout un bloc de P ; prenez les couples successifs, "
+    "P[ids[:-1], ids[1:]]."
+)
+def _(start, P, ids):
+    return np.log(start[ids[0]]) + np.log(P[np.ix_(ids[:-1], ids[1:])]).sum()
+
+
+@phrase_exercise.trap("Le logarithme demandé est le naturel, np.log : le vôtre est en bits.")
+def _(start, P, ids):
+    return np.log2(start[ids[0]]) + np.log2(P[ids[:-1], ids[1:]]).sum()
 
 
 @phrase_exercise.variant
@@ -126,6 +144,27 @@ def _(counts, alpha):
     return smoothed / smoothed.sum(axis=1, keepdims=True)
 
 
+@smoothing_exercise.trap("alpha manque au numérateur : un compte nul garde une probabilité nulle.")
+def _(counts, alpha):
+    return counts / (counts.sum(axis=1, keepdims=True) + alpha * counts.shape[1])
+
+
+@smoothing_exercise.trap("V est le nombre de symboles, donc de colonnes ; `len(counts)` est n.")
+def _(counts, alpha):
+    return (counts + alpha) / (counts.sum(axis=1, keepdims=True) + alpha * len(counts))
+
+
+@smoothing_exercise.trap("Vous ajoutez toujours 1 : ajoutez alpha.")
+def _(counts, alpha):
+    return _normalise(counts + 1)
+
+
+@smoothing_exercise.trap("alpha s’ajoute aux comptes, avant de diviser, et non aux fréquences.")
+def _(counts, alpha):
+    frequency = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return _normalise(frequency + alpha)
+
+
 @smoothing_exercise.variant
 def _(counts, alpha):
     rows = []
@@ -167,10 +206,6 @@ def _(rng):
     yield np.array([0.2, 0.8]), np.log(rng.uniform(0.09, 0.11, size=(4000, 2)))
 
 
-def _normalise(p):
-    return p / p.sum(axis=1, keepdims=True)
-
-
 @posterior_exercise.trap(
     "Les probabilités s’annulent toutes sur un long texte : restez en logarithmes et retirez le "
     "maximum avant d’exponentier."
@@ -197,6 +232,31 @@ def _(prior, log_likelihood):
     return running_posterior(np.ones(len(prior)), log_likelihood + np.log(prior))
 
 
+@posterior_exercise.trap(
+    "Ce sont des logarithmes, non normalisés : il reste à exponentier et à diviser par la somme."
+)
+def _(prior, log_likelihood):
+    return np.log(prior) + np.cumsum(log_likelihood, axis=0)
+
+
+@posterior_exercise.trap("Le cumul suit le texte : axis=0, du premier caractère au dernier.")
+def _(prior, log_likelihood):
+    score = np.log(prior) + np.cumsum(log_likelihood, axis=1)
+    return _normalise(np.exp(score - score.max(axis=1, keepdims=True)))
+
+
+@posterior_exercise.trap("Ce sont les colonnes qui somment à 1 : normalisez entre les langues.")
+def _(prior, log_likelihood):
+    score = np.log(prior) + np.cumsum(log_likelihood, axis=0)
+    return _normalise(np.exp(score - score.max(axis=0)).T).T
+
+
+@posterior_exercise.trap("L’a priori s’ajoute en logarithme : np.log(prior).")
+def _(prior, log_likelihood):
+    score = prior + np.cumsum(log_likelihood, axis=0)
+    return _normalise(np.exp(score - score.max(axis=1, keepdims=True)))
+
+
 @posterior_exercise.variant
 def _(prior, log_likelihood):
     belief, rows = np.array(prior, dtype=float), []
@@ -214,7 +274,7 @@ paired_exercise = Exercise(
     minutes=10,
     hints=(
         "Calculez d’abord les différences, question par question.",
-        "L’erreur-type d’une moyenne est l’écart-type (ddof=1) divisé par la racine de n.",
+        "L’erreur type d’une moyenne est l’écart type (ddof=1) divisé par la racine de n.",
     ),
 )
 
@@ -265,6 +325,33 @@ def _(a, b):
     return paired_interval(b, a)
 
 
+@paired_exercise.trap("La variance est à diviseur n - 1 : std(ddof=1).")
+def _(a, b):
+    d = a - b
+    half = 1.96 * d.std() / np.sqrt(len(d))
+    return d.mean() - half, d.mean() + half
+
+
+@paired_exercise.trap("Renvoyez les deux bornes, et non le centre et la demi-largeur.")
+def _(a, b):
+    d = a - b
+    return d.mean(), 1.96 * d.std(ddof=1) / np.sqrt(len(d))
+
+
+@paired_exercise.trap(
+    "Ce sont les quantiles des différences : l’intervalle demandé est celui de leur moyenne."
+)
+def _(a, b):
+    return tuple(np.quantile(a - b, (0.025, 0.975)))
+
+
+@paired_exercise.trap("L’erreur type divise l’écart type par la racine de n, et non par n.")
+def _(a, b):
+    d = a - b
+    half = 1.96 * d.std(ddof=1) / len(d)
+    return d.mean() - half, d.mean() + half
+
+
 @paired_exercise.variant
 def _(a, b):
     n = len(a)
@@ -304,7 +391,8 @@ def calibration_error(confidence, correct, bins):
 
 @ece_exercise.cases
 def _(rng):
-    yield np.array([0.9, 0.8, 0.3, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), 2
+    yield np.array([0.9, 0.8, 0.3, 1.0]), np.array([1.0, 0.0, 0.0, 0.0]), 2
+    yield rng.uniform(0.55, 0.98, size=60), (rng.random(60) < 0.6).astype(float), 10
     for n, bins in ((200, 5), (500, 10)):
         confidence = rng.beta(2, 1, size=n)
         yield confidence, (rng.random(n) < confidence**2).astype(float), bins
@@ -349,6 +437,31 @@ def _(confidence, correct, bins):
     )
 
 
+@ece_exercise.trap(
+    "Une confiance de 1 tombe dans une tranche de trop, et se perd : bornez à bins - 1."
+)
+def _(confidence, correct, bins):
+    gap = np.bincount((confidence * bins).astype(int), correct - confidence, minlength=bins)
+    return np.abs(gap[:bins]).sum() / len(confidence)
+
+
+@ece_exercise.trap("Une tranche vide n’a pas de moyenne (0/0 donne nan) : sautez-la.")
+def _(confidence, correct, bins):
+    tranche = _tranches(confidence, bins)
+    n = np.bincount(tranche, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        gap = np.bincount(tranche, weights=correct - confidence, minlength=bins) / n
+    return (n / n.sum() * np.abs(gap)).sum()
+
+
+@ece_exercise.trap("L’écart de chaque tranche se prend en valeur absolue, et non au carré.")
+def _(confidence, correct, bins):
+    tranche = _tranches(confidence, bins)
+    gap = np.bincount(tranche, weights=correct - confidence, minlength=bins)
+    n = np.maximum(np.bincount(tranche, minlength=bins), 1)
+    return (gap**2 / n).sum() / len(confidence)
+
+
 @ece_exercise.variant
 def _(confidence, correct, bins):
     gap = np.bincount(_tranches(confidence, bins), weights=correct - confidence, minlength=bins)
@@ -357,7 +470,7 @@ def _(confidence, correct, bins):
 
 cluster_exercise = Exercise(
     "ex-probabilites-grappes",
-    title="L’erreur-type par grappes",
+    title="L’erreur type par grappes",
     level="difficile",
     minutes=20,
     hints=(
@@ -386,7 +499,7 @@ def _(rng):
 
 
 @cluster_exercise.trap(
-    "C’est l’erreur-type naïve, qui suppose toutes les notes indépendantes : additionnez les "
+    "C’est l’erreur type naïve, qui suppose toutes les notes indépendantes : additionnez les "
     "écarts d’un passage avant d’élever au carré."
 )
 def _(scores, groups):
@@ -412,6 +525,26 @@ def _(scores, groups):
 @cluster_exercise.trap("C’est la variance de la moyenne : il manque la racine carrée.")
 def _(scores, groups):
     return clustered_error(scores, groups) ** 2
+
+
+@cluster_exercise.trap("Divisez par n, le nombre de notes, et non par le nombre de passages.")
+def _(scores, groups):
+    return clustered_error(scores, groups) * len(scores) / len(np.unique(groups))
+
+
+@cluster_exercise.trap("Retirez d’abord la moyenne générale : on additionne des écarts.")
+def _(scores, groups):
+    sums = [scores[groups == g].sum() for g in np.unique(groups)]
+    return np.sqrt(np.square(sums).sum()) / len(scores)
+
+
+@cluster_exercise.trap(
+    "Vous prenez la moyenne des écarts d’un passage : c’est leur somme qu’il faut élever au carré."
+)
+def _(scores, groups):
+    deviations = scores - scores.mean()
+    means = [deviations[groups == g].mean() for g in np.unique(groups)]
+    return np.sqrt(np.square(means).sum()) / len(scores)
 
 
 @cluster_exercise.variant

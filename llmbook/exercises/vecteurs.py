@@ -53,6 +53,19 @@ def _(x, y):
     return 1 - x @ y / (np.linalg.norm(x) * np.linalg.norm(y))
 
 
+@cosine.trap(
+    "Python lit de gauche à droite : `a / b * c` divise par b, puis multiplie par c. Mettez le "
+    "produit des deux normes entre parenthèses."
+)
+def _(x, y):
+    return x @ y / np.linalg.norm(x) * np.linalg.norm(y)
+
+
+@cosine.trap("C’est l’angle, en radians : on demande son cosinus, sans `arccos`.")
+def _(x, y):
+    return np.arccos(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+
 @cosine.variant
 def _(x, y):
     u = x / np.sqrt(np.sum(x * x))
@@ -86,9 +99,7 @@ def nearest(P, i, k):
 @neighbours.cases
 def _(rng):
     for i, k in ((0, 3), (7, 5), (19, 2)):
-        lengths = rng.uniform(
-            0.2, 5.0, size=(20, 1)
-        )  # les longueurs inégales trahissent les pièges
+        lengths = rng.uniform(0.2, 5.0, size=(20, 1))  # inégales, pour trahir les pièges
         yield rng.normal(size=(20, 6)) * lengths, i, k
 
 
@@ -118,6 +129,20 @@ def _(P, i, k):
 )
 def _(P, i, k):
     order = np.argsort(np.linalg.norm(P - P[i], axis=1))
+    return order[order != i][:k]
+
+
+@neighbours.trap("Ce sont les cosinus des voisins : renvoyez leurs indices, par `np.argsort`.")
+def _(P, i, k):
+    U = P / np.linalg.norm(P, axis=1, keepdims=True)
+    scores = np.sort(U @ U[i])[::-1]
+    return scores[1 : k + 1]
+
+
+@neighbours.trap("Vous avez normé les colonnes : chaque mot est une ligne, donc `axis=1`.")
+def _(P, i, k):
+    U = P / np.linalg.norm(P, axis=0)
+    order = np.argsort(-(U @ U[i]))
     return order[order != i][:k]
 
 
@@ -179,6 +204,17 @@ def _(X, u):
     return X + np.outer(X @ u, u) / (u @ u)
 
 
+@remove.trap("Vous retirez u lui-même à chaque ligne : retirez sa projection, propre à chacune.")
+def _(X, u):
+    return X - u
+
+
+@remove.trap("Les lignes ont été ramenées à la longueur 1 : rendez le reste tel quel.")
+def _(X, u):
+    rest = X - np.outer(X @ u, u) / (u @ u)
+    return rest / np.linalg.norm(rest, axis=1, keepdims=True)
+
+
 @remove.variant
 def _(X, u):
     u = u / np.linalg.norm(u)
@@ -233,6 +269,21 @@ def _(m, n, p, itemsize):
 )
 def _(m, n, p, itemsize):
     return itemsize * (m * n + n * p + m * p), 2 * m * n * p
+
+
+@cost.trap(
+    "Vous comptez n − 1 additions par coefficient. La convention de la page part de zéro : n "
+    "multiplications et n additions."
+)
+def _(m, n, p, itemsize):
+    return m * p * (2 * n - 1), itemsize * (m * n + n * p + m * p)
+
+
+@cost.trap(
+    "Chaque matrice n’est parcourue qu’une fois : A compte m × n nombres, B en compte n × p."
+)
+def _(m, n, p, itemsize):
+    return 2 * m * n * p, itemsize * (2 * m * n * p + m * p)
 
 
 @cost.variant
@@ -295,6 +346,22 @@ def _(S):
 @stable.trap("Le maximum est retiré, mais la division par la somme de la ligne manque.")
 def _(S):
     return np.exp(S - S.max(axis=-1, keepdims=True))
+
+
+@stable.trap(
+    "Vous retirez le maximum du tableau entier : une ligne beaucoup plus petite que les autres "
+    "devient 0/0. Chaque ligne a son propre maximum."
+)
+def _(S):
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(S - S.max())
+        return weights / weights.sum(axis=-1, keepdims=True)
+
+
+@stable.trap("C’est le logarithme du softmax : il manque l’exponentielle finale.")
+def _(S):
+    shifted = S - S.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 @stable.variant
@@ -372,6 +439,38 @@ def _(Q, K, V):
 @causal.trap("Les scores sont transposés : la ligne i doit contenir q_i · k_j, donc Q @ K.T.")
 def _(Q, K, V):
     return _weights(_hide(K @ Q.T / np.sqrt(Q.shape[1]), np.tri(len(Q), dtype=bool))) @ V
+
+
+@causal.trap(
+    "Les scores masqués valent 0, et exp(0) = 1 : le futur garde un poids. Mettez-les à -np.inf."
+)
+def _(Q, K, V):
+    return _weights(np.tril(Q @ K.T / np.sqrt(Q.shape[1]))) @ V
+
+
+@causal.trap(
+    "La diagonale est masquée : un mot doit se voir lui-même, sinon le premier n’a rien à lire."
+)
+def _(Q, K, V):
+    with np.errstate(invalid="ignore"):
+        seen = np.tri(len(Q), k=-1, dtype=bool)
+        return _weights(_hide(Q @ K.T / np.sqrt(Q.shape[1]), seen)) @ V
+
+
+@causal.trap("Le softmax porte sur les colonnes : ce sont les lignes qui doivent sommer à 1.")
+def _(Q, K, V):
+    hidden = _hide(Q @ K.T / np.sqrt(Q.shape[1]), np.tri(len(Q), dtype=bool))
+    return _weights(hidden.T).T @ V
+
+
+@causal.trap("Vous divisez par la racine de T : d est le nombre de colonnes de Q.")
+def _(Q, K, V):
+    return _weights(_hide(Q @ K.T / np.sqrt(len(Q)), np.tri(len(Q), dtype=bool))) @ V
+
+
+@causal.trap("La division par la racine de d vient avant le softmax, non après.")
+def _(Q, K, V):
+    return _weights(_hide(Q @ K.T, np.tri(len(Q), dtype=bool))) / np.sqrt(Q.shape[1]) @ V
 
 
 @causal.variant

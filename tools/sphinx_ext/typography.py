@@ -178,6 +178,24 @@ class FrenchTypographyAgain(SphinxPostTransform):
             apply(self.document)
 
 
+class KeepPunctuation(SphinxPostTransform):
+    """« $x$. » : le navigateur couperait la ligne entre la formule et le point."""
+
+    default_priority = 995
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for formula in list(self.document.findall(nodes.math)):
+            after = formula.next_node(descend=False, siblings=True)
+            mark = isinstance(after, nodes.Text) and re.match(r"[.,)\]…]+", after)
+            if mark:
+                rest = nodes.Text(after[mark.end() :])
+                after.parent.replace(after, rest)
+                kept = nodes.inline("", classes=["insecable"])
+                formula.replace_self(kept)
+                kept += [formula, nodes.Text(mark[0])]
+
+
 def _is_french(config) -> bool:
     return (config.language or "").startswith("fr")
 
@@ -206,6 +224,7 @@ def _templates(app):
 def setup(app):
     app.add_transform(FrenchTypography)
     app.add_post_transform(FrenchTypographyAgain)
+    app.add_post_transform(KeepPunctuation)
     app.connect("config-inited", _config)
     app.connect("builder-inited", _templates)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
