@@ -45,6 +45,16 @@ def _(f, x, h):
     return (f(x + h) - f(x - h)) / 2 * h
 
 
+@centred_exercise.trap("C’est la différence arrière : son erreur est en h. Prenez f(x + h) et f(x − h).")
+def _(f, x, h):
+    return (f(x) - f(x - h)) / h
+
+
+@centred_exercise.trap("Il manque des parenthèses : seul f(x − h) est divisé par 2h.")
+def _(f, x, h):
+    return f(x + h) - f(x - h) / (2 * h)
+
+
 @centred_exercise.variant
 def _(f, x, h):
     ahead, behind = (f(x + h) - f(x)) / h, (f(x) - f(x - h)) / h
@@ -95,6 +105,17 @@ def _(X, W, G):
 @linear_exercise.trap("Le gradient de W est transposé : il doit avoir la forme (n, m) de W.")
 def _(X, W, G):
     return G @ W.T, G.T @ X, G.sum(axis=0)
+
+
+@linear_exercise.trap("Le gradient de W est une somme sur le lot : ne divisez pas par B, cette division "
+                      "est déjà dans G.")  # fmt: skip
+def _(X, W, G):
+    return G @ W.T, X.T @ G / len(X), G.sum(axis=0)
+
+
+@linear_exercise.trap("Le gradient du biais n’a qu’un axe, (m,), comme le biais : retirez keepdims.")
+def _(X, W, G):
+    return G @ W.T, X.T @ G, G.sum(axis=0, keepdims=True)
 
 
 @linear_exercise.variant
@@ -164,6 +185,19 @@ def _(w, b, x, t):
 def _(w, b, x, t):
     h, r_bar = _neuron(w, b, x, t)
     return (r_bar * (1 - h**2) + r_bar) * x / 2, r_bar * (1 - h**2) / 2
+
+
+@shortcut_exercise.trap("La dérivée de tanh est 1 − tanh², pas 1 − tanh : le carré manque.")
+def _(w, b, x, t):
+    h, r_bar = _neuron(w, b, x, t)
+    return (r_bar * (1 - h) + r_bar) * x, r_bar * (1 - h)
+
+
+@shortcut_exercise.trap("La pente de tanh se prend en a + b : vous l’avez prise en a.")
+def _(w, b, x, t):
+    _, r_bar = _neuron(w, b, x, t)
+    slope = 1 - np.tanh(w * x) ** 2
+    return (r_bar * slope + r_bar) * x, r_bar * slope
 
 
 @shortcut_exercise.variant
@@ -238,6 +272,17 @@ def _(z, targets, tau):
     return (p - np.eye(z.shape[1])[targets]) / (tau * len(z))
 
 
+@temperature_exercise.trap("La température n’entre nulle part dans votre réponse : elle divise les scores, "
+                           "puis le gradient.")  # fmt: skip
+def _(z, targets, tau):
+    return (softmax(z) - np.eye(z.shape[1])[targets]) / len(z)
+
+
+@temperature_exercise.trap("La moyenne porte sur les B exemples : vous avez divisé par B × V.")
+def _(z, targets, tau):
+    return _gradient(z, targets, tau) / z.shape[1]
+
+
 @temperature_exercise.variant
 def _(z, targets, tau):
     out = np.zeros_like(z)
@@ -296,6 +341,23 @@ def _(ids, G, V):
 def _(ids, G, V):
     gradient = np.zeros((V, G.shape[-1]))
     np.add.at(gradient, ids[:, 0], G[:, 0])
+    return gradient
+
+
+@embedding_exercise.trap("Position par position, += écrase encore quand deux exemples ont le même token "
+                         "à la même place.")  # fmt: skip
+def _(ids, G, V):
+    gradient = np.zeros((V, G.shape[-1]))
+    for t in range(ids.shape[1]):
+        gradient[ids[:, t]] += G[:, t]
+    return gradient
+
+
+@embedding_exercise.trap("Exemple par exemple, += écrase encore quand un token revient dans la même ligne.")
+def _(ids, G, V):
+    gradient = np.zeros((V, G.shape[-1]))
+    for row, g in zip(ids, G, strict=True):
+        gradient[row] += g
     return gradient
 
 
@@ -364,6 +426,29 @@ def _(x, G, eps):
 def _(x, G, eps):
     unit, sigma = _layer(x, eps)
     return (G - G.mean(axis=0) - unit * (G * unit).mean(axis=0)) / sigma
+
+
+@layer_exercise.trap("Vous avez divisé par C − 1 dans la variance : ici le diviseur est C.")
+def _(x, G, eps):
+    centred = x - _mean(x)
+    sigma = np.sqrt(x.var(axis=1, keepdims=True, ddof=1) + eps)
+    unit = centred / sigma
+    return (G - _mean(G) - unit * _mean(G * unit)) / sigma
+
+
+@layer_exercise.trap("C’est le gradient de RMSNorm : ici la ligne est d’abord centrée, et G perd sa "
+                     "moyenne.")  # fmt: skip
+def _(x, G, eps):
+    rms = np.sqrt(_mean(x**2) + eps)
+    unit = x / rms
+    return (G - unit * _mean(G * unit)) / rms
+
+
+@layer_exercise.trap("eps s’ajoute à la variance, sous la racine, pas à l’écart type.")
+def _(x, G, eps):
+    sigma = x.std(axis=1, keepdims=True) + eps
+    unit = (x - _mean(x)) / sigma
+    return (G - _mean(G) - unit * _mean(G * unit)) / sigma
 
 
 @layer_exercise.variant

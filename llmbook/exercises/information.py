@@ -64,6 +64,18 @@ def _(text):
     return -np.log2(_frequencies(text)).mean()
 
 
+@entropy_exercise.trap("Le signe manque : log2 p est négatif, l’entropie est positive.")
+def _(text):
+    return -_entropy(_frequencies(text))
+
+
+@entropy_exercise.trap("Vous avez divisé par log2 du nombre de caractères différents : c’est une part de "
+                       "l’entropie maximale, pas des bits.")
+def _(text):
+    p = _frequencies(text)
+    return _entropy(p) / np.log2(len(p))
+
+
 @entropy_exercise.variant
 def _(text):
     return np.log2(len(text)) - sum(n * np.log2(n) for n in Counter(text).values()) / len(text)
@@ -108,6 +120,18 @@ def _(losses, text):
 @bytes_exercise.trap("Il faut diviser par ln 2, non multiplier : un nat vaut plus d’un bit.")
 def _(losses, text):
     return losses.sum() * np.log(2) / len(text.encode("utf-8"))
+
+
+@bytes_exercise.trap("Ce sont des bits par token, encore divisés par le nombre d’octets : partez de la "
+                     "somme des pertes, pas de leur moyenne.")
+def _(losses, text):
+    return losses.mean() / np.log(2) / len(text.encode("utf-8"))
+
+
+@bytes_exercise.trap("C’est la perplexité par token, l’exponentielle de la perte moyenne : elle dépend du "
+                     "tokeniseur.")
+def _(losses, text):
+    return np.exp(losses.mean())
 
 
 @bytes_exercise.variant
@@ -167,6 +191,24 @@ def _(p):
 def _(p):
     ordered = np.sort(p)
     return np.cumsum(ordered)[1:].sum()
+
+
+@huffman_exercise.trap("Il manque la dernière fusion, celle des deux derniers groupes : elle ajoute un bit "
+                       "à tous les symboles.")
+def _(p):
+    return huffman_length(p) - 1
+
+
+@huffman_exercise.trap("Arrondir chaque surprise à l’entier le plus proche ne donne pas toujours un code "
+                       "préfixe : fusionnez les deux groupes les moins probables.")
+def _(p):
+    return (p * np.round(-np.log2(p))).sum()
+
+
+@huffman_exercise.trap("Les probabilités de départ ne sont pas des fusions : n’ajoutez que les groupes "
+                       "formés.")
+def _(p):
+    return huffman_length(p) + 1
 
 
 @huffman_exercise.variant
@@ -232,6 +274,22 @@ def _(counts):
     independent = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True)
     seen = counts > 0
     return (counts[seen] * np.log2(counts[seen] / independent[seen])).sum()
+
+
+@mutual_exercise.trap("C’est H(X | Y), ce qui reste d’incertitude sur X ; l’information mutuelle est ce "
+                      "qui en a été retiré.")
+def _(counts):
+    joint = counts / counts.sum()
+    return _entropy(joint.ravel()) - _entropy(joint.sum(axis=0))
+
+
+@mutual_exercise.trap("Une case nulle donne 0 × log 0, qui n’est pas un nombre : elle compte pour zéro, "
+                      "écartez-la.")
+def _(counts):
+    joint = counts / counts.sum()
+    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    with np.errstate(all="ignore"):
+        return (joint * np.log2(joint / independent)).sum()
 
 
 @mutual_exercise.variant
@@ -302,6 +360,19 @@ def _(logits, targets):
     return (log_z - logits[np.arange(len(targets)), targets]).mean()
 
 
+@loss_exercise.trap("Votre perte est en bits : elle est demandée en nats, avec le logarithme naturel.")
+def _(logits, targets):
+    return stable_loss(logits, targets) / np.log(2)
+
+
+@loss_exercise.trap("logits[:, targets] croise toutes les lignes avec toutes les cibles : écrivez "
+                    "logits[np.arange(B), targets].")
+def _(logits, targets):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_z = np.log(np.exp(shifted).sum(axis=1))
+    return (log_z[:, None] - shifted[:, targets]).mean()
+
+
 @loss_exercise.variant
 def _(logits, targets):
     rows = zip(logits, targets, strict=True)
@@ -370,6 +441,19 @@ def _(z, bits):
                            "une température plus grande.")
 def _(z, bits):
     return _bisect(lambda T: -_softmax_entropy(z, T), -bits)
+
+
+@temperature_exercise.trap("Vous comparez l’entropie divisée par log2 V, une part du maximum : la cible "
+                           "est en bits.")
+def _(z, bits):
+    return _bisect(lambda T: _softmax_entropy(z, T) / np.log2(len(z)), bits)
+
+
+@temperature_exercise.trap("Une grille de températures est trop grossière : il faut quatre chiffres "
+                           "justes, donc une dichotomie.")
+def _(z, bits):
+    grid = np.linspace(0.01, 10, 1000)
+    return min(grid, key=lambda T: abs(_softmax_entropy(z, T) - bits))
 
 
 @temperature_exercise.variant

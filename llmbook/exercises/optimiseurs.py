@@ -26,6 +26,7 @@ def _(rng):
     yield (np.array([[2.0, 1.0], [1.0, 2.0]]),)
     yield (_positive(rng, 4),)
     yield (_positive(rng, 7),)
+    yield (np.diag([1.0, 4.0, 2.0]),)
 
 
 @limit_exercise.trap("C’est 1/λmax, le pas qui annule l’erreur dans la direction la plus courbée ; "
@@ -48,6 +49,25 @@ def _(H):
 @limit_exercise.trap("La trace est la somme des courbures ; seule la plus grande fixe la limite.")
 def _(H):
     return 2 / np.trace(H)
+
+
+@limit_exercise.trap("C’est le pas le plus rapide, 2/(λmin + λmax) ; on demande le plus grand qui "
+                     "converge encore.")
+def _(H):
+    values = np.linalg.eigvalsh(H)
+    return 2 / (values[0] + values[-1])
+
+
+@limit_exercise.trap("np.linalg.norm(H) est la norme de Frobenius, qui mélange toutes les courbures ; "
+                     "il faut la norme spectrale, np.linalg.norm(H, 2), ou eigvalsh.")
+def _(H):
+    return 2 / np.linalg.norm(H)
+
+
+@limit_exercise.trap("np.linalg.eig ne trie pas les valeurs propres : la première n’est pas toujours la "
+                     "plus grande. Prenez le maximum, ou eigvalsh, qui trie.")
+def _(H):
+    return 2 / np.linalg.eig(H)[0][0]
 
 
 @limit_exercise.variant
@@ -108,6 +128,55 @@ def _(t, total, warmup, peak, floor):
     return floor + (peak - floor) * 0.5 * (1 + np.cos(2 * np.pi * s))
 
 
+def _after(t, total, warmup, peak, floor, shape):
+    if t < warmup:
+        return peak * (t + 1) / warmup
+    return floor + (peak - floor) * shape((t - warmup) / (total - warmup))
+
+
+@schedule_exercise.trap("Votre cosinus monte : après l’échauffement le pas vaut floor au lieu de peak. "
+                        "C’est 1 + cos, pas 1 - cos.")
+def _(t, total, warmup, peak, floor):
+    return _after(t, total, warmup, peak, floor, lambda s: 0.5 * (1 - np.cos(np.pi * s)))
+
+
+@schedule_exercise.trap("C’est une décroissance linéaire ; on demande un demi-cosinus.")
+def _(t, total, warmup, peak, floor):
+    return _after(t, total, warmup, peak, floor, lambda s: 1 - s)
+
+
+@schedule_exercise.trap("C’est un quart de cosinus, qui arrive à floor sans ralentir. "
+                        "L’angle va de 0 à π, et 0.5 * (1 + cos) de 1 à 0.")
+def _(t, total, warmup, peak, floor):
+    return _after(t, total, warmup, peak, floor, lambda s: np.cos(np.pi * s / 2))
+
+
+@schedule_exercise.trap("Il manque le facteur 0.5 : 1 + cos va de 2 à 0, et le pas dépasse peak.")
+def _(t, total, warmup, peak, floor):
+    return _after(t, total, warmup, peak, floor, lambda s: 1 + np.cos(np.pi * s))
+
+
+@schedule_exercise.trap("L’échauffement finit à t = warmup - 1 : à t = warmup, le pas est peak. Votre "
+                        "test est t <= warmup au lieu de t < warmup.")
+def _(t, total, warmup, peak, floor):
+    if t <= warmup and warmup:
+        return peak * (t + 1) / warmup
+    return schedule(t, total, warmup, peak, floor)
+
+
+@schedule_exercise.trap("Votre cosinus descend à 0, et floor le coupe en route : c’est l’amplitude, "
+                        "peak - floor, qui doit changer.")
+def _(t, total, warmup, peak, floor):
+    return schedule(t, total, warmup, peak, 0.0) if t < warmup else max(
+        floor, schedule(t, total, warmup, peak, 0.0))
+
+
+@schedule_exercise.trap("Vous atteignez floor au dernier pas, t = total - 1 ; l’énoncé le place à "
+                        "t = total : divisez par total - warmup.")
+def _(t, total, warmup, peak, floor):
+    return schedule(t, total - 1, warmup, peak, floor)
+
+
 @schedule_exercise.variant
 def _(t, total, warmup, peak, floor):
     rising = peak * np.arange(1, warmup + 1) / max(warmup, 1)
@@ -161,6 +230,38 @@ def _(grads, c):
                     "racine.")
 def _(grads, c):
     return [g * min(1.0, c / sum(np.linalg.norm(h) for h in grads)) for g in grads]
+
+
+@clip_exercise.trap("La racine manque : vous comparez c au carré de la norme.")
+def _(grads, c):
+    return [g * min(1.0, c / _global_norm(grads) ** 2) for g in grads]
+
+
+@clip_exercise.trap("La norme ramenée vaut 1 au lieu de c : multipliez par c / norme.")
+def _(grads, c):
+    norm = _global_norm(grads)
+    return [g / norm if norm > c else g for g in grads]
+
+
+@clip_exercise.trap("Vous mesurez le plus grand coefficient : il faut la norme, racine de la somme des "
+                    "carrés de tous.")
+def _(grads, c):
+    return [g * min(1.0, c / max(np.abs(h).max() for h in grads)) for g in grads]
+
+
+@clip_exercise.trap("Vous prenez la plus grande des normes ; la norme globale réunit tous les tableaux.")
+def _(grads, c):
+    return [g * min(1.0, c / max(np.linalg.norm(h) for h in grads)) for g in grads]
+
+
+@clip_exercise.trap("Le facteur est min(1, c / norme) : avec max, rien n’est jamais réduit.")
+def _(grads, c):
+    return [g * max(1.0, c / _global_norm(grads)) for g in grads]
+
+
+@clip_exercise.trap("Renvoyez une liste de tableaux de mêmes formes, non un vecteur mis bout à bout.")
+def _(grads, c):
+    return np.concatenate([(g * min(1.0, c / _global_norm(grads))).ravel() for g in grads])
 
 
 @clip_exercise.variant
@@ -238,6 +339,56 @@ def _(w, grads, rate, beta1, beta2, eps):
     return w
 
 
+@adam_exercise.trap("Le signe est faux : on retire le pas, on ne l’ajoute pas.")
+def _(w, grads, rate, beta1, beta2, eps):
+    return _adam(w, grads, -rate, beta1, beta2, eps)
+
+
+@adam_exercise.trap("Seule v est corrigée : m, partie de zéro elle aussi, est trop petite au début.")
+def _(w, grads, rate, beta1, beta2, eps):
+    return _adam(w, grads, rate, beta1, beta2, eps, fix1=False)
+
+
+@adam_exercise.trap("beta1 et beta2 sont échangés : beta1 est pour m, beta2 pour v.")
+def _(w, grads, rate, beta1, beta2, eps):
+    return _adam(w, grads, rate, beta2, beta1, eps)
+
+
+@adam_exercise.trap("Vous rangez les valeurs corrigées dans m et v : le pas suivant repart d’elles. "
+                    "Gardez les moyennes brutes, et corrigez une copie.")
+def _(w, grads, rate, beta1, beta2, eps):
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, g in enumerate(grads, start=1):
+        m = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+        v = (beta2 * v + (1 - beta2) * g**2) / (1 - beta2**t)
+        w = w - rate * m / (np.sqrt(v) + eps)
+    return w
+
+
+@adam_exercise.trap("Vous divisez toujours par 1 - beta : la correction dépend du pas, 1 - beta**t.")
+def _(w, grads, rate, beta1, beta2, eps):
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for g in grads:
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        w = w - rate * (m / (1 - beta1)) / (np.sqrt(v / (1 - beta2)) + eps)
+    return w
+
+
+@adam_exercise.trap("Il manque 1 - beta devant g et g² : ce sont des moyennes, non des sommes.")
+def _(w, grads, rate, beta1, beta2, eps):
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, g in enumerate(grads, start=1):
+        m, v = beta1 * m + g, beta2 * v + g**2
+        w = w - rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return w
+
+
+@adam_exercise.trap("Le numérateur est le gradient du pas : Adam y met sa moyenne glissante m.")
+def _(w, grads, rate, beta1, beta2, eps):
+    return _adam(w, grads, rate, 0.0, beta2, eps)
+
+
 @adam_exercise.variant
 def _(w, grads, rate, beta1, beta2, eps):
     """Les moyennes écrites comme des sommes pondérées de tous les gradients passés."""
@@ -308,6 +459,37 @@ def _(w, g, m, v, t, rate, decay):
 def _(w, g, m, v, t, rate, decay):
     adaptive, m, v = _adamw(w, g, m, v, t, rate)
     return w * (1 - rate * decay) - rate * adaptive, m / (1 - 0.9**t), v / (1 - 0.95**t)
+
+
+@adamw_exercise.trap("La décroissance fait grandir les poids : c’est 1 - rate * decay.")
+def _(w, g, m, v, t, rate, decay):
+    adaptive, m, v = _adamw(w, g, m, v, t, rate)
+    return w * (1 + rate * decay) - rate * adaptive, m, v
+
+
+@adamw_exercise.trap("Les corrections du démarrage manquent : divisez m par 1 - 0.9**t et v par "
+                     "1 - 0.95**t.")
+def _(w, g, m, v, t, rate, decay):
+    m, v = 0.9 * m + 0.1 * g, 0.95 * v + 0.05 * g**2
+    return w * (1 - rate * decay) - rate * m / (np.sqrt(v) + 1e-8), m, v
+
+
+@adamw_exercise.trap("β2 vaut 0,999 dans votre code ; l’énoncé demande 0,95.")
+def _(w, g, m, v, t, rate, decay):
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+    adaptive = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return w * (1 - rate * decay) - rate * adaptive, m, v
+
+
+@adamw_exercise.trap("Les poids sont justes, mais on demande le triplet (w, m, v).")
+def _(w, g, m, v, t, rate, decay):
+    return adamw_step(w, g, m, v, t, rate, decay)[0]
+
+
+@adamw_exercise.trap("L’ordre est (w, m, v) : les poids d’abord.")
+def _(w, g, m, v, t, rate, decay):
+    w, m, v = adamw_step(w, g, m, v, t, rate, decay)
+    return m, v, w
 
 
 @adamw_exercise.variant
@@ -396,6 +578,31 @@ def _(gradient, w, start):
 @sharpness_exercise.trap("Vous avez renvoyé la limite de stabilité 2/λ ; on demande λ.")
 def _(gradient, w, start):
     return 2 / sharpness(gradient, w, start)
+
+
+@sharpness_exercise.trap("C’est la plus grande coordonnée de H v : la valeur propre est v @ Hv, ou la "
+                         "norme de Hv.")
+def _(gradient, w, start):
+    v = start / np.linalg.norm(start)
+    for _ in range(150):
+        image = (gradient(w + 1e-4 * v) - gradient(w - 1e-4 * v)) / 2e-4
+        v = image / np.linalg.norm(image)
+    return image.max()
+
+
+@sharpness_exercise.trap("Vous différenciez autour de zéro : la hessienne est demandée en w.")
+def _(gradient, w, start):
+    return sharpness(gradient, np.zeros_like(w), start)
+
+
+@sharpness_exercise.trap("Vous itérez sur gradient(v), qui n’est pas linéaire en v : appliquez H, par une "
+                         "différence de gradients autour de w.")
+def _(gradient, w, start):
+    v = start / np.linalg.norm(start)
+    for _ in range(150):
+        image = gradient(v)
+        value, v = v @ image, image / np.linalg.norm(image)
+    return value
 
 
 @sharpness_exercise.variant
