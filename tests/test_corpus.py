@@ -224,14 +224,17 @@ def test_freezing_is_deterministic_and_readable(small_root, monkeypatch):
         assert len(corpus.sample(name).encode()) == size
 
 
-def test_french_comes_from_the_book_alone_when_it_is_long_enough(small_root, monkeypatch):
-    text = corpus_samples.french_text(small_root / "book")
-    assert text.startswith("Voici la prose du livre.\n") and len(text) > 50_000
-    assert text.count("\n") == len(set(text.splitlines()))  # sans doublon
-    before = frozen_after(small_root, ["francais"])
-    monkeypatch.setattr(corpus_samples, "BOOK_IS_ENOUGH", 10)
-    assert corpus_samples.french_text(small_root / "book") == "Voici la prose du livre."
-    assert frozen_after(small_root, ["francais"]) != before
+def test_freezing_one_sample_leaves_the_others(small_root, monkeypatch):
+    corpus_samples.freeze_samples(small_root)
+    (small_root / "book" / "index.md").write_text("Une autre prose.", encoding="utf-8")
+    before = frozen(small_root)
+    after = frozen_after(small_root, ["francais"])
+    assert {name for name in before if before[name] != after[name]} == {
+        "francais.txt.xz",
+        "SHA256SUMS",
+    }
+    monkeypatch.setattr(corpus, "DATA", small_root / "llmbook" / "data")
+    assert corpus.sample("francais") == "Une autre prose."
 
 
 def frozen_after(root: Path, names: list[str]) -> dict[str, bytes]:

@@ -4,20 +4,17 @@ Chaque extrait est rangé dans llmbook/data/NOM.txt.xz ; SHA256SUMS garde les em
 égale, les octets produits sont les mêmes.
 """
 
-import gettext
 import hashlib
 import lzma
 import re
 import sysconfig
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 
 from llmbook.corpus import SAMPLES, book_text, deduplicate, docstrings, stdlib_files
 
-PYTHON_BYTES, ENGLISH_BYTES, FRENCH_BYTES = 600_000, 250_000, 250_000
+PYTHON_BYTES, ENGLISH_BYTES = 600_000, 250_000
 LIBRARY_BYTES = 3_000_000  # assez pour tous les modules de la liste
-BOOK_IS_ENOUGH = 100_000  # octets de prose du livre au-delà desquels elle suffit
 
 # Modules connus et variés : réseau, texte, nombres, données, fichiers, concurrence, outils.
 # "bibliotheque" les contient tous ; "python", ceux qui tiennent dans PYTHON_BYTES.
@@ -44,7 +41,7 @@ def freeze_samples(root: Path, names: Iterable[str] = SAMPLES) -> dict[str, int]
         "python": python_text,
         "bibliotheque": lambda: python_text(LIBRARY_BYTES),
         "anglais": english_text,
-        "francais": lambda: french_text(Path(root) / "book"),
+        "francais": lambda: book_text(Path(root) / "book"),
     }
     sizes = {}
     for name in names:
@@ -96,31 +93,6 @@ def english_paragraphs(docstring: str) -> list[str]:
         if len(text) >= 40 and text[-1] in ".!?" and _is_prose(text):
             found.append(text)
     return found
-
-
-def french_text(book: Path) -> str:
-    """La prose du livre ; tant qu’elle est courte, complétée par des messages de logiciels."""
-    text = book_text(book) if any(book.rglob("*.md")) else ""
-    if len(text.encode()) >= BOOK_IS_ENOUGH:
-        return text
-    return _cut(deduplicate([*text.splitlines(), *jupyter_messages()]), FRENCH_BYTES)
-
-
-def jupyter_messages() -> list[str]:
-    """Messages français de JupyterLab qui ont l’air de phrases (licence BSD à 3 clauses)."""
-    spec = find_spec("jupyterlab_language_pack_fr_FR")
-    if spec is None:
-        raise ValueError("paquet absent : pip install jupyterlab-language-pack-fr-FR")
-    messages = []
-    for path in sorted(Path(spec.origin).parent.rglob("*.mo")):
-        with path.open("rb") as file:
-            catalog = gettext.GNUTranslations(file)._catalog
-        for key, message in sorted(catalog.items(), key=str):
-            source = key[0] if isinstance(key, tuple) else key
-            text = re.sub(r"(?<=\w)'(?=\w)", "’", " ".join(message.split()))
-            if source and message != source and len(text.split()) >= 5 and _is_prose(text):
-                messages.append(text)
-    return messages
 
 
 def _is_prose(text: str) -> bool:
