@@ -354,11 +354,9 @@ def swell(X):
     ],
 )
 def test_wild_answer_is_reported(report, answer, said):
-    start = time.perf_counter()
     text = report(answer)
     assert text.startswith("à revoir") and said in text
     assert len(text) < 4000
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limite de mémoire sous Linux")

@@ -49,7 +49,7 @@ def test_dtype():
 def test_timer_measures_even_after_an_error():
     with runtime.Timer() as timer:
         time.sleep(0.02)
-    assert 0.02 <= timer.seconds < 2
+    assert timer.seconds >= 0.02
     with pytest.raises(RuntimeError), runtime.Timer() as timer:
         raise RuntimeError
     assert timer.seconds >= 0
