@@ -42,17 +42,17 @@ def _all_close(pairs, transform: Callable) -> bool:
 
 
 def _non_finite(pairs, _args) -> str | None:
-    bad = [(~np.isfinite(got), got) for got, expected in pairs if np.isfinite(expected).all()]
-    bad = [(mask, got) for mask, got in bad if mask.any()]
-    if not bad:
+    got, expected = pairs[0]  # le cas montré au lecteur, et lui seul
+    mask = ~np.isfinite(got)
+    if not mask.any() or not np.isfinite(expected).all():
         return None
-    mask, got = bad[0]
     what = "nan" if np.isnan(got).any() else "inf"
     cause = {
         "nan": "une division 0/0, un logarithme ou une racine d’un nombre négatif, inf - inf",
         "inf": "une division par zéro, un logarithme de 0, une exponentielle trop grande",
     }
-    return f"{mask.sum()} valeur(s) {what} sur {mask.size} : cherchez {cause[what]}."
+    values = f"{mask.sum()} valeur{'s' if mask.sum() > 1 else ''} {what}"
+    return f"{values} sur {mask.size} : cherchez {cause[what]}."
 
 
 def _shapes(pairs, _args) -> str | None:

@@ -112,14 +112,18 @@ def _disagreement(exercise: Exercise, args: tuple, got: object, expected: object
 def _explain(
     exercise: Exercise, answer: object, results: list[Result], failed: list[Result]
 ) -> str:
-    """La cause la plus probable : boucle sans fin, piège prévu, sinon erreur reconnaissable."""
+    """La cause la plus probable : boucle sans fin, piège prévu, sinon erreur reconnaissable.
+
+    Le piège doit expliquer tous les cas ou, à défaut, celui que l’on montre : deux erreurs à la
+    fois n’en reproduisent aucune partout.
+    """
     last = failed[-1].got
     if last.timed_out:
         where = loop_around(answer, last.failure.lineno)
         return (f"Une boucle sans fin, ou un calcul bien trop long : arrêt après "
                 f"{exercise.timeout_s:g} s{f', dans la boucle « {where} »' if where else ''}"
                 f"{f' ; {last.failure.message}' if last.failure.message else ''}.")  # fmt: skip
-    trap = _matching_trap(exercise, results)
+    trap = _matching_trap(exercise, results) or _matching_trap(exercise, failed[:1])
     if trap:
         return trap
     cause = _general_cause(exercise, failed)
@@ -142,7 +146,7 @@ def _general_cause(exercise: Exercise, failed: list[Result]) -> str:
         return f"{wrong[0].trouble.rstrip('.')}."
     values = [(result.args, result.got.value, result.expected.value) for result in wrong
               if not result.got.failure and not result.expected.failure]  # fmt: skip
-    return (values and diagnose(values)) or (
+    return (values and (diagnose(values) or diagnose(values[:1]))) or (
         "aucune erreur courante reconnue. Refaites à la main le premier cas en échec."
     )
 

@@ -10,7 +10,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 CONF = """
 extensions = ["myst_nb", "sphinx_exercise", "tools.sphinx_ext.typography",
-              "tools.sphinx_ext.plan", "tools.sphinx_ext.badges"]
+              "tools.sphinx_ext.plan", "tools.sphinx_ext.cover", "tools.sphinx_ext.badges"]
 root_doc = "book/index"
 exclude_patterns = ["_build"]
 language = "fr"

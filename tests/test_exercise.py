@@ -13,6 +13,7 @@ import pytest
 from llmbook import exercise as exercises
 from llmbook import exercise_progress as store
 from llmbook.exercise import Exercise, UnknownExercise, check, hint, metadata, solution, sources
+from llmbook.exercise_judge import judge
 from llmbook.exercise_run import run
 
 mean = Exercise(
@@ -481,3 +482,15 @@ def test_place_without_a_repository(monkeypatch, tmp_path):
     assert store.path() == store.repository() / ".progression.json"
     monkeypatch.setattr(store, "repository", lambda: None)
     assert store.path().name == "progression.json"
+
+
+def test_two_mistakes_are_told_one_at_a_time():
+    """Le softmax global déborde aussi : le cas montré ne parle que de sa somme."""
+
+    def whole_and_naive(scores):
+        e = np.exp(scores)
+        return e / e.sum()
+
+    verdict = judge(exercises.lookup("ex-vecteurs-softmax"), whole_and_naive)
+    text = "\n".join(verdict.details)
+    assert "chaque ligne doit avoir sa propre somme" in text and "nan" not in text

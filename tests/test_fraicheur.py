@@ -36,6 +36,6 @@ def test_published_measures_are_current():
     path = ROOT / "book" / "_data" / "notebooks.json"
     if PAGES and pages.read(path) != refresh.measures_text(ROOT):
         pytest.fail(
-            "book/_data/notebooks.json ne suit pas les carnets.\n  → python -m tools.notebooks",
+            "book/_data/notebooks.json ne suit pas les carnets.\n  → python -m tools notebooks",
             pytrace=False,
         )

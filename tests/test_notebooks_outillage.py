@@ -1,4 +1,4 @@
-"""`python -m tools.notebooks` sur de petites pages temporaires, jamais sur celles du livre."""
+"""`python -m tools notebooks` sur de petites pages temporaires, jamais sur celles du livre."""
 
 import base64
 import json

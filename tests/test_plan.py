@@ -160,7 +160,8 @@ def test_petits_graphes():
 # --- les pages ---------------------------------------------------------------------------------
 
 FILES = {
-    "book/index.md": "# Accueil\n\n```{carte}\n```\n\n```{toctree}\nsommaire\nparcours\ntemps\n"
+    "book/index.md": "# Accueil\n\n```{chiffres}\n```\n\n"
+                     "```{carte}\n```\n\n```{toctree}\nsommaire\nparcours\ntemps\n"
                      "ch01-mathematiques/index\nglossaire\n```\n",
     "book/sommaire.md": "# Sommaire\n\n```{sommaire}\n```\n",
     "book/parcours.md": "# Parcours\n\n```{parcours}\n```\n",
@@ -274,6 +275,28 @@ def test_temps_execution(site):
     assert 'href="ch01-mathematiques/vecteurs.html">Vecteurs, l’essai' in html
     for value in ("3,2\u00a0s", "60\u00a0s", "1\u202f210\u00a0Mo", "1\u202f900\u00a0Mo", ">38<"):
         assert value in html
+
+
+def test_temps_execution_suit_le_sommaire(tmp_path):
+    names = ("b", "a", "z")
+    entry = {"seconds": 1, "memory_mb": 10}
+    files = {
+        "book/index.md": "# T\n\n```{temps-execution}\n```\n",
+        **{f"book/{name}.md": f"---\norphan: true\n---\n# {name}\n" for name in names},
+        "_toc.yml": "root: book/index\nchapters:\n- file: book/z\n- file: book/b\n",
+        PLAN: FILES[PLAN],
+        MEASURES: json.dumps(dict.fromkeys(names, entry)),
+    }
+    html = build(tmp_path, files).html("book/index")
+    places = [html.index(f'href="{name}.html"') for name in ("z", "b", "a")]
+    assert places == sorted(places)
+
+
+def test_les_chiffres_de_la_couverture_viennent_des_pages(site):
+    html = site.html("book/index")
+    assert "<strong>1</strong> notebook exécuté</li>" in html
+    assert "équation" not in html  # ce que le livre n’a pas n’est pas annoncé
+    assert "bible-couverture.css" in html
 
 
 def test_temps_execution_sans_mesures(tmp_path):

@@ -1,8 +1,8 @@
-"""`python -m tools.notebooks` : tenir les carnets égaux au texte et leurs sorties fraîches.
+"""`python -m tools notebooks` : tenir les carnets égaux au texte et leurs sorties fraîches.
 
-    python -m tools.notebooks                                toutes les pages
-    python -m tools.notebooks ch01-mathematiques/vecteurs    une page (ou un dossier)
-    python -m tools.notebooks --verifier                     dire ce qui manque, ne rien écrire
+    python -m tools notebooks                                toutes les pages
+    python -m tools notebooks ch01-mathematiques/vecteurs    une page (ou un dossier)
+    python -m tools notebooks --verifier                     dire ce qui manque, ne rien écrire
 
 Une page en échec n’arrête pas les autres, et ses anciennes sorties restent en place.
 """
@@ -53,7 +53,7 @@ def verify(root: Path, pages: list[Page]) -> list[str]:
         found += page_problems(page)
     path = root / "book" / "_data" / "notebooks.json"
     if not found and pages and read(path) != measures_text(root):
-        found.append("book/_data/notebooks.json n’est pas à jour.\n  → python -m tools.notebooks")
+        found.append("book/_data/notebooks.json n’est pas à jour.\n  → python -m tools notebooks")
     return found
 
 
@@ -77,7 +77,7 @@ def page_problems(page: Page) -> list[str]:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.notebooks", description=__doc__.split("\n")[0]
+        prog="python -m tools notebooks", description=__doc__.split("\n")[0]
     )
     parser.add_argument("pages", nargs="*", help="pages ou dossiers (toutes par défaut)")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="noyaux à la fois")

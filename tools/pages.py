@@ -34,7 +34,7 @@ class Page:
 
     @property
     def command(self) -> str:
-        return f"python -m tools.notebooks {self.name}"
+        return f"python -m tools notebooks {self.name}"
 
 
 def find_pages(root: Path) -> list[Page]:

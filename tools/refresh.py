@@ -15,14 +15,14 @@ from tools.pairing import Pair
 
 CONFLICT = """{name} : book/{name}.md et notebooks/{name}.ipynb ont changé chacun de leur côté.
   Rien n’a été écrit. Choisissez celui à garder :
-    python -m tools.notebooks {name} --depuis book
-    python -m tools.notebooks {name} --depuis notebooks"""
+    python -m tools notebooks {name} --depuis book
+    python -m tools notebooks {name} --depuis notebooks"""
 ORPHAN = """{name} : notebooks/{name}.ipynb n’a plus de texte exécutable book/{name}.md.
   Page retirée : supprimez notebooks/{name}.ipynb
-  Texte perdu : python -m tools.notebooks {name} --depuis notebooks"""
+  Texte perdu : python -m tools notebooks {name} --depuis notebooks"""
 
 CHANGED = """{name} : notebooks/{name}.ipynb a été enregistré pendant l’exécution ; rien n’y a été écrit.
-  Relancez : python -m tools.notebooks {name}"""
+  Relancez : python -m tools notebooks {name}"""
 
 
 @dataclass

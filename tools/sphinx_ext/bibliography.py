@@ -135,6 +135,15 @@ class FrenchStyle(Unsrt):
             self.format_web_refs(e),
         ]
 
+    def format_web_refs(self, e):
+        """Une adresse arXiv répétée par le numéro arXiv n’est écrite qu’une fois."""
+        if e.fields.get("eprint") and "arxiv.org" in e.fields.get("url", ""):
+            return sentence[
+                optional[self.format_eprint(e)],
+                optional[self.format_doi(e)],
+            ]
+        return super().format_web_refs(e)
+
     def format_url(self, e):
         url = entry_field("url", raw=True)
         return href(url)[url]

@@ -17,6 +17,12 @@ from tools.sphinx_ext.issues import note_issue
 LEVELS = {"facile": 1, "moyen": 2, "difficile": 3}
 
 
+def file_of(label: str) -> str:
+    """Le fichier où se déclare un exercice : ex-svd-rang, llmbook/exercises/svd.py."""
+    section = label.removeprefix("ex-").partition("-")[0]
+    return f"llmbook/exercises/{section}.py"
+
+
 def registered(env, label: str, line: int | None) -> dict | None:
     """Fiche de l’exercice, ou None en signalant la faute ; la page dépend alors du registre."""
     from llmbook.exercise import metadata
@@ -25,7 +31,10 @@ def registered(env, label: str, line: int | None) -> dict | None:
     try:
         found = metadata(label)
     except LookupError as error:
-        note_issue(env, f"Exercice {label} absent du registre : {error}", line, "exercice")
+        message = (
+            f"Exercice {label} absent du registre : {error} Il se déclare dans {file_of(label)}."
+        )
+        note_issue(env, message, line, "exercice")
         return None
     env.note_dependency(inspect.getsourcefile(lookup(label).solution))
     return found

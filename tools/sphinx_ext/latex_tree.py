@@ -48,7 +48,9 @@ def parts_of(env) -> list[tuple[str, list[str]]]:
 
 
 def is_navigation(node) -> bool:
-    """Un paragraphe qui n’est fait que de liens séparés par des points médians."""
+    """Les boutons de la couverture, ou un paragraphe de liens séparés par des points médians."""
+    if isinstance(node, nodes.container) and "entrees" in node["classes"]:
+        return True
     if not isinstance(node, nodes.paragraph):
         return False
     links = [c for c in node if isinstance(c, (addnodes.pending_xref, nodes.reference))]

@@ -7,6 +7,7 @@ quand les adresses des pages sont connues.
 
 import json
 import math
+import re
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -427,7 +428,7 @@ class Timings(PlanDirective):
                     ".",
                 ),
             ]
-        rows = [self.row(page, entry) for page, entry in sorted(measures.items())]
+        rows = [self.row(page, measures[page]) for page in self.in_order(measures)]
         seconds = sum(e.get("seconds", 0) for e in measures.values())
         peak = max(e.get("memory_mb", 0) for e in measures.values())
         cells = sum(e.get("code_cells", 0) for e in measures.values())
@@ -440,6 +441,16 @@ class Timings(PlanDirective):
             "",
         ]
         return [bible_plan(), box(self.table([*rows, total]), classes=["bible-temps"])]
+
+    def in_order(self, measures):
+        """Les pages dans l’ordre du livre, celui du sommaire ; les autres à la fin."""
+        try:
+            toc = (Path(self.env.srcdir) / "_toc.yml").read_text(encoding="utf-8")
+        except OSError:
+            toc = ""
+        listed = re.findall(r"(?:file|root): *(\S+)", toc)
+        order = {name.split("/", 1)[-1]: rank for rank, name in enumerate(listed)}
+        return sorted(measures, key=lambda page: (order.get(page, len(order)), page))
 
     def row(self, page, entry):
         budget = entry.get("budget") or {}

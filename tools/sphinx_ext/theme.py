@@ -8,6 +8,7 @@ ses extensions ajoutent d’office, est écarté puis effacé du dossier _static
 import html
 import re
 import shutil
+import unicodedata
 import zlib
 from functools import lru_cache
 from importlib.metadata import distribution
@@ -442,9 +443,23 @@ def version_of(path):
     return f"{zlib.crc32(Path(path).read_bytes()):08x}"
 
 
+def alphabetical(entries):
+    """Les entrées d’une lettre de l’index dans l’ordre du dictionnaire : é se range avec e."""
+
+    def key(entry):
+        name = unicodedata.normalize("NFD", entry[0].casefold().replace("œ", "oe"))
+        return "".join(c for c in name if not unicodedata.combining(c)), entry[0]
+
+    return sorted(entries, key=key)
+
+
 def page_context(app, pagename, templatename, context, doctree):
     if app.builder.format != "html":
         return
+    if "genindexentries" in context:
+        context["genindexentries"] = [
+            (letter, alphabetical(entries)) for letter, entries in context["genindexentries"]
+        ]
     static = Path(__file__).parents[1] / "theme" / "bible" / "static"
     body = image_sizes(app, improve(context.get("body") or ""))
     context["body"] = body
