@@ -4,12 +4,12 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tools.messages import FULL_DISK, FULL_DISK_REMEDY, Panne, Progress, duration, say, step
+from tools.messages import FULL_DISK, FULL_DISK_REMEDY, Panne, duration, say, step
+from tools.relay import relay
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -74,35 +74,18 @@ def run_sphinx():
     command = [sys.executable, "-c", entry, "build", ".", "-W", "-n", "--keep-going"]
     env = os.environ | {"PYTHONUTF8": "1", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
-    progress, lines = Progress(), []
-    with LOG.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        try:
-            for raw in process.stdout:
-                line = COLOR.sub("", raw)
-                log.write(line)
-                lines.append(line.rstrip())
-                found = PROGRESS.search(line)
-                if found:
-                    stage, percent, page = found.groups()
-                    progress.show(f"{STAGES[stage]} {percent} % {page}")
-            process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        finally:
-            progress.close()
-    return process.returncode, lines
+    lines = []
+
+    def on_line(raw, progress):
+        line = COLOR.sub("", raw)
+        lines.append(line.rstrip())
+        found = PROGRESS.search(line)
+        if found:
+            stage, percent, page = found.groups()
+            progress.show(f"{STAGES[stage]} {percent} % {page}")
+        return line
+
+    return relay(command, LOG, on_line, cwd=ROOT, env=env), lines
 
 
 def explain_failure(lines):

@@ -16,7 +16,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tools.messages import FULL_DISK, FULL_DISK_REMEDY, Panne, Progress, say, step
+from tools.messages import FULL_DISK, FULL_DISK_REMEDY, Panne, say, step
+from tools.relay import relay
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(os.environ.get("LLMBOOK_VENV", ROOT / ".venv"))
@@ -193,37 +194,21 @@ def pip_install(arguments):
     if index:
         command += ["--extra-index-url", index]
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    progress, collected, lines = Progress(), 0, []
-    with LOG.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=ROOT,
-        )
-        try:
-            for line in process.stdout:
-                log.write(line)
-                lines.append(line)
-                if line.lstrip().startswith("Collecting"):
-                    collected += 1
-                    progress.show(f"paquet {collected} : {line.split()[1]}")
-                elif line.startswith("Installing collected packages"):
-                    progress.last = 0.0
-                    names = line.count(",") + 1
-                    progress.show(f"copie dans {shown(VENV)} (paquets : {names})")
-            process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        finally:
-            progress.close()
-    if process.returncode:
+    collected, lines = 0, []
+
+    def on_line(line, progress):
+        nonlocal collected
+        lines.append(line)
+        if line.lstrip().startswith("Collecting"):
+            collected += 1
+            progress.show(f"paquet {collected} : {line.split()[1]}")
+        elif line.startswith("Installing collected packages"):
+            progress.last = 0.0
+            names = line.count(",") + 1
+            progress.show(f"copie dans {shown(VENV)} (paquets : {names})")
+        return line
+
+    if relay([*command, *arguments], LOG, on_line, cwd=ROOT):
         raise pip_failure("".join(lines))
 
 

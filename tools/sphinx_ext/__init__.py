@@ -29,7 +29,7 @@ def setup(app):
         import_module(f"{__name__}.{name}").setup(app)
     return {
         "version": "1",
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -10,6 +10,7 @@ from tools.sphinx_ext.blocks import use_assets, visit_nothing
 from tools.sphinx_ext.exercises import exercises
 from tools.sphinx_ext.plan import load_measures, number
 from tools.sphinx_ext.quiz import quizzes
+from tools.sphinx_ext.whole_book import note_page
 
 
 class figures_of_book(nodes.General, nodes.Element):
@@ -18,8 +19,7 @@ class figures_of_book(nodes.General, nodes.Element):
 
 class ChiffresDirective(SphinxDirective):
     def run(self):
-        pages = self.env.bible_cover_pages = getattr(self.env, "bible_cover_pages", set())
-        pages.add(self.env.docname)
+        note_page(self.env)
         return [figures_of_book()]
 
 
@@ -44,29 +44,13 @@ def html_visit(self, node):
         self.body.append(f'<ul class="bible-chiffres">{items}</ul>\n')
 
 
-def _rewrite(app, env):
-    """La couverture est réécrite à chaque construction : elle compte les autres pages."""
-    return sorted(getattr(env, "bible_cover_pages", set()) & env.found_docs)
-
-
-def _purge(app, env, docname):
-    getattr(env, "bible_cover_pages", set()).discard(docname)
-
-
-def _merge(app, env, docnames, other):
-    mine = env.bible_cover_pages = getattr(env, "bible_cover_pages", set())
-    mine |= getattr(other, "bible_cover_pages", set()) & set(docnames)
-
-
 def _assets(app, pagename, templatename, context, doctree):
     use_assets(app, pagename, doctree, (figures_of_book,), css=["bible-couverture.css"])
 
 
 def setup(app):
+    app.setup_extension("tools.sphinx_ext.whole_book")
     silent = (visit_nothing, visit_nothing)
     app.add_node(figures_of_book, html=(html_visit, visit_nothing), latex=silent, text=silent)
     app.add_directive("chiffres", ChiffresDirective)
-    app.connect("env-updated", _rewrite)
-    app.connect("env-purge-doc", _purge)
-    app.connect("env-merge-info", _merge)
     app.connect("html-page-context", _assets)

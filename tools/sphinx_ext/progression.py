@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from tools.sphinx_ext.blocks import use_assets, visit_nothing
 from tools.sphinx_ext.exercises import exercises
 from tools.sphinx_ext.quiz import quizzes
+from tools.sphinx_ext.whole_book import note_page
 
 FALLBACK = (
     "Cette page a besoin de JavaScript pour lire les quiz faits dans ce navigateur. Pour "
@@ -28,10 +29,7 @@ class ProgressionDirective(SphinxDirective):
     def run(self):
         node = progression()
         node += nodes.paragraph("", FALLBACK)
-        pages = self.env.bible_progression_pages = getattr(
-            self.env, "bible_progression_pages", set()
-        )
-        pages.add(self.env.docname)
+        note_page(self.env)
         return [node]
 
 
@@ -68,21 +66,6 @@ def html_depart(self, node):
     self.body.append("</div></div>\n")
 
 
-def _rewrite(app, env):
-    """La page est réécrite à chaque construction : elle liste les quiz de toutes les autres."""
-    pages = getattr(env, "bible_progression_pages", set())
-    return sorted(pages & env.found_docs)
-
-
-def _purge(app, env, docname):
-    getattr(env, "bible_progression_pages", set()).discard(docname)
-
-
-def _merge(app, env, docnames, other):
-    mine = env.bible_progression_pages = getattr(env, "bible_progression_pages", set())
-    mine |= getattr(other, "bible_progression_pages", set()) & set(docnames)
-
-
 def _assets(app, pagename, templatename, context, doctree):
     use_assets(
         app,
@@ -96,10 +79,8 @@ def _assets(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
+    app.setup_extension("tools.sphinx_ext.whole_book")
     silent = (visit_nothing, visit_nothing)
     app.add_node(progression, html=(html_visit, html_depart), latex=silent, text=silent)
     app.add_directive("progression", ProgressionDirective)
-    app.connect("env-updated", _rewrite)
-    app.connect("env-purge-doc", _purge)
-    app.connect("env-merge-info", _merge)
     app.connect("html-page-context", _assets)
