@@ -15,6 +15,8 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 SAMPLES = ("python", "francais", "anglais", "bibliotheque")
+HELD_OUT = ("retenu", "retenu_francais")  # jamais appris par models/nano
+RECORD = "\x1e"  # précède chaque document d’un texte retenu
 NOT_LIBRARY = {
     "test",
     "tests",
@@ -39,10 +41,13 @@ def sample(name: str) -> str:
     "bibliotheque" prolonge "python" : tous ses modules, 2 Mo au lieu de 0,6, pour les
     statistiques de mots, qui en demandent davantage.
 
+    "retenu" et "retenu_francais" se lisent plutôt par `held_out`, document par document.
+
     ValueError si le nom est inconnu, ou si le fichier ne porte plus l’empreinte de SHA256SUMS.
     """
-    if name not in SAMPLES:
-        raise ValueError(f"extrait inconnu : {name!r} ; choisir parmi {', '.join(SAMPLES)}")
+    known = SAMPLES + HELD_OUT
+    if name not in known:
+        raise ValueError(f"extrait inconnu : {name!r} ; choisir parmi {', '.join(known)}")
     file = f"{name}.txt.xz"
     expected = dict(
         reversed(line.split())
@@ -55,6 +60,18 @@ def sample(name: str) -> str:
             "SHA256SUMS. Restaurez le fichier, ou refigez : python -m tools corpus"
         )
     return lzma.decompress(packed).decode("utf-8")
+
+
+def held_out(name: str = "retenu") -> list[tuple[str, str]]:
+    """Textes retenus, (nom, texte) : ceux que `models/nano` ne voit pas en apprenant.
+
+    "retenu" : fichiers entiers de la bibliothèque standard, absents aussi de "python" et de
+    "bibliotheque" ; "retenu_francais" : prose de pages du livre. Règle : tools/corpus_held_out.py.
+    """
+    if name not in HELD_OUT:
+        raise ValueError(f"texte retenu inconnu : {name!r} ; choisir parmi {', '.join(HELD_OUT)}")
+    documents = sample(name).split(RECORD)[1:]
+    return [(title, text) for title, _, text in (each.partition("\n") for each in documents)]
 
 
 # Texte vivant

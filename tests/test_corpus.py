@@ -215,7 +215,7 @@ def frozen(root: Path) -> dict[str, bytes]:
 
 def test_freezing_is_deterministic_and_readable(small_root, monkeypatch):
     sizes = corpus_samples.freeze_samples(small_root)
-    assert set(sizes) == set(corpus.SAMPLES)
+    assert set(sizes) == set(corpus.SAMPLES + corpus.HELD_OUT)
     first = frozen(small_root)
     corpus_samples.freeze_samples(small_root)
     assert frozen(small_root) == first

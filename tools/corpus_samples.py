@@ -11,7 +11,15 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from llmbook.corpus import SAMPLES, book_text, deduplicate, docstrings, stdlib_files
+from llmbook.corpus import (
+    HELD_OUT,
+    SAMPLES,
+    book_text,
+    deduplicate,
+    docstrings,
+    stdlib_files,
+)
+from tools.corpus_held_out import held_pages, hold_out, joined
 
 PYTHON_BYTES, ENGLISH_BYTES = 600_000, 250_000
 LIBRARY_BYTES = 3_000_000  # assez pour tous les modules de la liste
@@ -30,10 +38,11 @@ PYTHON_MODULES = """
     """.split()
 
 
-def freeze_samples(root: Path, names: Iterable[str] = SAMPLES) -> dict[str, int]:
+def freeze_samples(root: Path, names: Iterable[str] = SAMPLES + HELD_OUT) -> dict[str, int]:
     """Écrit les extraits `names` dans root/llmbook/data ; renvoie leurs tailles, en octets.
 
-    "python" et "anglais" dépendent de la version de Python ; `names=["francais"]` n’y touche pas.
+    "python", "anglais" et "retenu" dépendent de la version de Python, "retenu_francais" fixe ce que
+    models/nano n’a pas appris : `names=["francais"]` n’y touche pas.
     """
     data = Path(root) / "llmbook" / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -42,6 +51,8 @@ def freeze_samples(root: Path, names: Iterable[str] = SAMPLES) -> dict[str, int]
         "bibliotheque": lambda: python_text(LIBRARY_BYTES),
         "anglais": english_text,
         "francais": lambda: book_text(Path(root) / "book"),
+        "retenu": held_out_text,
+        "retenu_francais": lambda: joined(held_pages(Path(root) / "book")),
     }
     sizes = {}
     for name in names:
@@ -68,6 +79,15 @@ def python_text(max_bytes: int = PYTHON_BYTES) -> str:
             texts.append(text)
             size += len(text.encode())
     return "\n".join(texts)
+
+
+def held_out_text() -> str:
+    """Fichiers entiers de la bibliothèque standard que models/nano n’apprend pas."""
+    stdlib = Path(sysconfig.get_paths()["stdlib"])
+    files = {path.relative_to(stdlib).as_posix(): path for path in stdlib_files()}
+    held, _ = hold_out(files, spared=PYTHON_MODULES)
+    texts = ((name, files[name].read_text(encoding="utf-8", errors="replace")) for name in held)
+    return joined((name, text) for name, text in texts if text.strip())
 
 
 def english_text() -> str:
