@@ -60,6 +60,7 @@ class Result:
 
 
 REGISTRY: list[Bench] = []
+MEASURES_ALONE: list[tuple[str, Callable[[], str]]] = []  # ce qui n’est pas un rapport de durées
 
 
 def bench(title, slow, fast):
@@ -70,6 +71,34 @@ def bench(title, slow, fast):
         return prepare
 
     return register
+
+
+def measure(title):
+    """Inscrit une fonction qui renvoie un texte, écrit sous la table : mémoire, taille, FLOPs…"""
+
+    def register(read):
+        MEASURES_ALONE.append((title, read))
+        return read
+
+    return register
+
+
+def peak_bytes(function):
+    """Octets de tenseurs torch (CPU) que `function` détient au plus en même temps.
+
+    Compte les allocations une à une : ni la durée ni les autres programmes n’y changent rien.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        function()
+    events = watched.profiler.kineto_results.events()
+    moves = [(e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]"]
+    live = peak = 0
+    for _, size in sorted(moves, key=lambda move: move[0]):
+        live += size
+        peak = max(peak, live)
+    return peak
 
 
 def load():
@@ -128,7 +157,7 @@ def machine():
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cœurs"
 
 
-def render(results, threads, rounds):
+def render(results, threads, rounds, alone=()):
     lines = [
         f"{date.today().isoformat()} · {machine()} · Python {platform.python_version()} · "
         f"{threads} fil{'s' if threads > 1 else ''} · {rounds} tours en alternance.",
@@ -142,6 +171,8 @@ def render(results, threads, rounds):
         slow = f"{entry.slow_name} : {span(result.slow_s)}"
         fast = f"{entry.fast_name} : {span(result.fast_s)}"
         lines.append(f"| {entry.title} | {slow} | {fast} | {fr(result.ratio)} × |")
+    if alone:
+        lines += ["", *(f"- {title} : {text}" for title, text in alone)]
     return "\n".join(lines)
 
 
@@ -175,17 +206,18 @@ def main(options):
         )
 
     load()
-    kept = [
-        entry
-        for entry in REGISTRY
-        if not chosen.mots or any(word.lower() in entry.title.lower() for word in chosen.mots)
-    ]
+
+    def wanted(title):
+        return not chosen.mots or any(word.lower() in title.lower() for word in chosen.mots)
+
+    kept = [entry for entry in REGISTRY if wanted(entry.title)]
+    alone = [(title, read()) for title, read in MEASURES_ALONE if wanted(title)]
     progress, results = Progress(every_s=0.0), []
     for number, entry in enumerate(kept, 1):
         progress.show(f"{number}/{len(kept)} {entry.title}")
         results.append(run(entry, chosen.tours))
     progress.close()
-    table = render(results, chosen.fils, chosen.tours)
+    table = render(results, chosen.fils, chosen.tours, alone)
     say(table)
     whole = not chosen.mots and not chosen.sans_ecrire
     if whole:
