@@ -16,10 +16,10 @@ from tools import interpreter, messages  # noqa: E402
 # cible : (module, ce qu’il faut installer, une phrase)
 TARGETS = {
     "livre": ("tools.serve", ("book",), "construit le livre et le sert sur votre machine"),
-    "test": ("tools.tests", ("book", "notebooks", "dev", "torch"), "vérifie tout"),
+    "test": ("tools.tests", ("book", "notebooks", "dev", "torch", "triton"), "vérifie tout"),
     "test-rapide": (
         "tools.tests",
-        ("book", "notebooks", "dev", "torch"),
+        ("book", "notebooks", "dev", "torch", "triton"),
         "la part des vérifications qui tient en deux minutes",
     ),
     "lab": ("tools.lab", ("notebooks", "torch"), "ouvre JupyterLab en français"),
@@ -29,6 +29,11 @@ TARGETS = {
         "accorde book/ et notebooks/, exécute ce qui est périmé",
     ),
     "bench": ("tools.bench", ("notebooks", "torch"), "mesure les vitesses, écrit MESURES.md"),
+    "modele": (
+        "tools.models",
+        ("book", "notebooks", "dev", "torch"),
+        "entraîne les modèles livrés dans models/",
+    ),
     "corpus": ("tools.corpus", ("notebooks",), "regèle les extraits de llmbook/data"),
     "pdf": ("tools.pdf", ("book",), "compose le livre en PDF (xelatex)"),
     "etat": ("tools.etat", ("book",), "compte ce que contient le livre"),
