@@ -18,6 +18,7 @@ MODULES = (
     "theme",
     "typography",
     "plan",
+    "numbering",
     "cover",
     "badges",
     "latex",
