@@ -77,7 +77,7 @@ def test_conda_follows_pyproject_and_constraints():
     lines = pip_part["pip"]
     assert "--constraint constraints.txt" in lines
     assert f"--extra-index-url {TORCH_INDEX}" in lines
-    assert "--editable .[book,notebooks,dev,torch]" in lines
+    assert "--editable .[book,notebooks,dev,torch,triton]" in lines
     python = next(p for p in packages if p.startswith("python="))
     assert python in {"python=3.11", "python=3.12", "python=3.13"}
 
@@ -85,7 +85,7 @@ def test_conda_follows_pyproject_and_constraints():
 def test_make_installs_what_conda_installs():
     from tools.__main__ import TARGETS
 
-    assert set(TARGETS["test"][1]) == {"book", "notebooks", "dev", "torch"}
+    assert set(TARGETS["test"][1]) == {"book", "notebooks", "dev", "torch", "triton"}
     assert TARGETS["livre"][1] == ("book",)
     assert set().union(*(needed for _, needed, _ in TARGETS.values())) <= set(EXTRAS)
 

@@ -24,7 +24,7 @@ VENV = Path(os.environ.get("LLMBOOK_VENV", ROOT / ".venv"))
 LOG = ROOT / ".cache" / "installation.log"
 STAMPS = VENV / "llmbook-sceaux.json"
 UNFINISHED = VENV / "llmbook-en-cours"
-NEEDED_MB = {"book": 500, "notebooks": 400, "dev": 400, "torch": 2200}
+NEEDED_MB = {"book": 500, "notebooks": 400, "dev": 400, "torch": 2200, "triton": 1100}
 
 NETWORK = re.compile(
     r"NewConnectionError|Failed to establish a new connection|Name or service not known|"

@@ -150,27 +150,14 @@ def sample_measures(model, tokenizer) -> dict:
         parse_rate,
         repetition_rate,
     )
-    from llmbook.generation import generate
-    from llmbook.generation_fast import FastDecoder
 
     index = line_index((d.text for d in documents()), n=COPIED_LINES)
-    decoder, found, progress = FastDecoder(model), {}, Progress()
+    found, progress = {}, Progress()
     for method, options in METHODS.items():
+        progress.show(method)
         generator = torch.Generator().manual_seed(0)
-        samples, ids = [], []
-        for number in range(SAMPLES):
-            new = generate(
-                model,
-                [tokenizer.fin],
-                max_tokens=SAMPLE_TOKENS,
-                stop=[tokenizer.fin],
-                generator=generator,
-                decoder=decoder,
-                **options,
-            )
-            ids.append([i for i in new if i != tokenizer.fin])
-            samples.append(tokenizer.decode(ids[-1]))
-            progress.show(f"{method} : {number + 1}/{SAMPLES}")
+        ids = samples_together(model, tokenizer.fin, options, generator)
+        samples = [tokenizer.decode(each) for each in ids]
         cut = complete_parse_rate(samples)
         found[method] = {
             "analyse_apres_coupe": [round(x, 3) for x in cut[:3]],
@@ -182,6 +169,25 @@ def sample_measures(model, tokenizer) -> dict:
         }
     progress.close()
     return found
+
+
+def samples_together(model, fin: int, options: dict, generator) -> list[list[int]]:
+    """SAMPLES textes depuis `fin`, en un seul lot : SAMPLE_TOKENS tokens au plus, `fin` exclu."""
+    import torch
+
+    from llmbook.generation_sampling import Sampling
+
+    sampling = Sampling(**options)
+    cache = model.new_cache(SAMPLES, SAMPLE_TOKENS)
+    tokens = torch.full((SAMPLES, 1), fin)
+    written = []
+    with torch.no_grad():
+        for _ in range(SAMPLE_TOKENS):
+            logits = sampling.filtered(model(tokens, cache)[:, -1].float())
+            tokens = torch.multinomial(logits.softmax(-1), 1, generator=generator)  # (SAMPLES, 1)
+            written.append(tokens)
+    rows = torch.cat(written, dim=1).tolist()
+    return [row[: row.index(fin)] if fin in row else row for row in rows]
 
 
 def mean(values) -> float:

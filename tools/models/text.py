@@ -51,8 +51,8 @@ Perplexité par token : {perplexity} et {french_perplexity}.
 
 {samples} échantillons de {sample_tokens} tokens par méthode, depuis `<|fin|>`,
 graine 0. « Analysés » : part que `ast.parse` accepte une fois coupée la dernière instruction, que
-la longueur a tronquée (intervalle de Wilson à 95 %). « Recopié » : part des lignes prises dans une suite de {copied} lignes du
-corpus.
+la longueur a tronquée (intervalle de Wilson à 95 %). « Recopié » : part des lignes prises dans une
+suite de {copied} lignes du corpus.
 
 | tirage | analysés | répété (4-grammes) | recopié |
 |---|---|---|---|
@@ -76,8 +76,9 @@ retenu (fenêtres communes de 13 mots) sont nommés dans `entrainement.json`.
 ## Entraînement
 
 {steps} pas de {step_tokens} tokens, soit {seen} M de tokens ({epochs} passages sur le corpus),
-en {minutes} sur {hardware} (torch {torch}, bfloat16). {optimizer}, planification {schedule}, échauffement de {warmup} pas.
-La courbe est dans `journal.jsonl` ; le chapitre 7 la lit. Pour refaire :
+en {minutes} sur {hardware} (torch {torch}, bfloat16). {optimizer}, planification
+{schedule}, échauffement de {warmup} pas. La courbe est dans `journal.jsonl` ; le chapitre 7 la lit.
+Pour refaire :
 `python -m tools modele corpus`, `tokeniseur`, `entrainer {name}`, `mesurer {name}`.
 
 ## Limites
