@@ -80,8 +80,8 @@ class Banded(torch.autograd.Function):
 
 def _bands(T: int, band: int) -> list[tuple[slice, slice]]:
     """(requêtes de la bande, clés qu’elle voit)."""
-    ends = [min(start + band, T) for start in range(0, T, band)]
-    return [(slice(start, end), slice(0, end)) for start, end in zip([0, *ends], ends, strict=False)]
+    starts = range(0, T, band)
+    return [(slice(a, min(a + band, T)), slice(0, min(a + band, T))) for a in starts]
 
 
 def _stack(x: Tensor, rows: slice) -> Tensor:

@@ -6,7 +6,10 @@
 Les poids restent en float32 ; en bfloat16, seuls les produits de la passe avant et arrière changent
 de type (précision mixte). Le périphérique est celui du modèle : CPU et carte, même appel. Avec
 `folder`, l’entraînement tué à tout instant reprend au dernier point, aux mêmes pertes bit à bit sur
-la même machine. Sous torchrun, voir `llmbook.training_parallel`.
+la même machine et le même nombre de fils. Sous torchrun, voir `llmbook.training_parallel`.
+
+compile=True demande un compilateur C++ sur CPU, et une minute ou deux avant le premier pas. Les
+passages y prennent aussi l’attention par bandes (`llmbook.attention_bands`), si context ≤ 512.
 """
 
 import contextlib
@@ -28,83 +31,12 @@ from llmbook.batches import Batches
 from llmbook.losses import chunked_cross_entropy
 from llmbook.model import LanguageModel
 from llmbook.optim import build_optimizers
-from llmbook.schedules import SCHEDULES
-from llmbook.training_diagnosis import Diverged, diagnose
+from llmbook.training_config import TrainConfig
+from llmbook.training_diagnosis import Diverged, check_weights, diagnose
 from llmbook.training_parallel import Alone, team
 from llmbook.training_state import check_same_run, collect, load_weights, restore
 
 __all__ = ["Diverged", "Step", "TrainConfig", "train"]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Les réglages d’un entraînement. Un pas voit batch_size × accumulate × context tokens.
-
-    - batch_size : suites d’un passage avant-arrière, tous processus ensemble ; accumulate :
-      passages par pas ; context : tokens d’une suite.
-    - learning_rate : taux d’AdamW ; muon_lr : celui de Muon, pour les matrices cachées.
-    - schedule : voir `llmbook.schedules` ; warmup : pas d’échauffement, le vingtième des pas par
-      défaut ; decay et floor : fraction de la descente de « wsd », et facteur final.
-    - clip : plus grande norme du gradient (None : pas d’écrêtage).
-    - eval_every, save_every : tous les combien de pas, et au dernier (0 : au dernier seulement).
-    - log_every : tous les combien de pas rendre un `Step`, outre ceux qui évaluent ou enregistrent ;
-      sur une carte, lire la perte l’arrête, et 10 ou 20 la laissent travailler.
-    - parallel : "ddp" (chaque processus a tout le modèle) ou "fsdp" (chacun en a une part).
-    """
-
-    steps: int = 1000
-    batch_size: int = 16
-    context: int = 256
-    accumulate: int = 1
-    optimizer: str = "muon"
-    learning_rate: float = 3e-3
-    muon_lr: float = 0.02
-    weight_decay: float = 0.1
-    schedule: str = "wsd"
-    warmup: int | None = None
-    decay: float = 0.2
-    floor: float = 0.0
-    clip: float | None = 1.0
-    precision: str = "bfloat16"
-    compile: bool = False
-    eval_every: int = 0
-    save_every: int = 0
-    log_every: int = 1
-    keep: int = 2
-    seed: int = 0
-    parallel: str = "ddp"
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "context", "accumulate", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} : au moins 1 est attendu")
-        for name in ("eval_every", "save_every", "keep"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} : un nombre positif est attendu")
-        for name in ("learning_rate", "muon_lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}={value} : un nombre strictement positif est attendu")
-        for name, known in (
-            ("precision", ("float32", "bfloat16")),
-            ("schedule", tuple(SCHEDULES)),
-            ("optimizer", ("muon", "adamw")),
-            ("parallel", ("ddp", "fsdp")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} : choisir {' ou '.join(known)}")
-        if self.warmup is None:
-            object.__setattr__(self, "warmup", self.steps // 20)
-        self.factor(0)  # warmup trop long, decay hors de [0, 1] : dits tout de suite
-
-    def factor(self, step: int) -> float:
-        """Ce qui multiplie les taux au pas `step`, de 0 à steps - 1."""
-        options = {
-            "wsd": {"decay": self.decay, "floor": self.floor},
-            "cosine": {"floor": self.floor},
-            "linear": {"floor": self.floor},
-        }.get(self.schedule, {})
-        return SCHEDULES[self.schedule](step, self.steps, self.warmup, **options)
 
 
 @dataclass(frozen=True)
@@ -177,7 +109,7 @@ class Run:
         self.loss_of = self.loss_module
         if config.compile:
             self.loss_of = torch.compile(self.loss_module, dynamic=False)
-        short = config.context <= 512 and model.config.window is None  # ce que banded garde croît en T²
+        short = config.context <= 512 and model.config.window is None  # banded garde T² nombres
         self.attend = banded if config.compile and short and self.device.type == "cpu" else None
         self.params = [p for p in model.parameters() if p.requires_grad]
 
@@ -188,21 +120,19 @@ class Run:
         source = prefetched(self.batches, first, self.device)
         seen, clock = [], time.perf_counter()  # (perte, norme) des pas pas encore lus
         self.model.train()
-        with contextlib.closing(source), _matmul_precision(self.device):
+        with contextlib.closing(source):
             while self.done < config.steps:
                 must_check = self._due(config.log_every) or self._due(config.save_every)
                 must_check |= evaluate is not None and self._due(config.eval_every)
                 factor = config.factor(self.done)
-                loss = self.gradient(source)
-                norm = self.clip()
-                seen.append((loss, norm))
-                losses = norms = None
-                if must_check:  # lire attend la carte ; sur CPU c’est gratuit
-                    losses, norms = self._read(seen)
-                    seen = []
-                self.update(factor)
+                with _matmul_precision(self.device):
+                    seen.append((self.gradient(source), self.clip()))
+                    if must_check:  # avant de toucher aux poids ; lire attend la carte
+                        losses, norms = self._read(seen)
+                        seen = []
+                    self.update(factor)
                 self.done += 1
-                if losses is None:
+                if not must_check:
                     continue
                 elapsed, count = time.perf_counter() - clock, len(losses)
                 loss = sum(losses) / count
@@ -255,6 +185,7 @@ class Run:
         return value
 
     def save(self, folder: Path) -> Path:
+        check_weights(self)
         tensors, state = collect(self.group, self.model, self.optimizers)
         state |= {
             "config": asdict(self.config),
@@ -347,7 +278,7 @@ def prefetched(
 
 @contextlib.contextmanager
 def _matmul_precision(device: torch.device):
-    """Sur une carte, les produits float32 passent par TF32, le temps de l’entraînement."""
+    """Sur une carte, les produits float32 passent par TF32, le temps d’un pas."""
     before = torch.get_float32_matmul_precision()
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")

@@ -52,6 +52,18 @@ def diagnose(run, done: int, loss: float, norm: float, *, is_current: bool) -> D
     return Diverged(" ".join(lines), step, module, parameter, tokens)
 
 
+def check_weights(run) -> None:
+    """`Diverged` si le dernier pas a fait d’un poids un nan ou un inf : il ne faut pas l’écrire."""
+    parameter, where = first_bad_parameter(run)
+    if parameter is not None:
+        raise Diverged(
+            f"pas {run.done} : {parameter} n’est plus fini ({where}) après la mise à jour ; le point "
+            "n’est pas écrit. Essayez un taux plus petit. Les points déjà écrits sont intacts.",
+            run.done,
+            parameter=parameter,
+        )
+
+
 def first_bad_parameter(run) -> tuple[str | None, str]:
     """Premier paramètre, dans l’ordre du modèle, de valeur puis de gradient non finis."""
     named = [(name, p) for name, p in run.model.named_parameters()]

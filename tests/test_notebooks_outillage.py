@@ -266,7 +266,7 @@ def test_colab_cell_is_first_current_and_silent(fast: Site, capsys):
     fast.run()
     first = next(cell for cell in fast.notebook().cells if cell.cell_type == "code")
     assert first.metadata.tags == ["colab", "remove-cell"]
-    assert "git+https://exemple.org/livre@main" in first.source
+    assert "--branch main https://exemple.org/livre " in first.source
     fast.put("_config.yml", "repository: {url: https://ailleurs.org/livre, branch: main}\n")
     assert fast.run("--verifier") == 1
     assert fast.run() == 0 and fast.runs == ["ch/a"]

@@ -44,7 +44,9 @@ def losses(model=None, config=CONFIG, tokens=TOKENS, **options):
 
 def test_equals_a_plain_torch_loop():
     """AdamW de torch, F.cross_entropy, écrêtage et cosinus écrits en clair : les mêmes pertes."""
-    config = change(optimizer="adamw", schedule="cosine", warmup=2, floor=0.1, clip=0.5, accumulate=2)
+    config = change(
+        optimizer="adamw", schedule="cosine", warmup=2, floor=0.1, clip=0.5, accumulate=2
+    )
     steps = list(train(tiny(), TOKENS, config))
 
     model, batches = tiny(), Batches(TOKENS, 4, 16)
@@ -339,6 +341,15 @@ def test_infinite_gradient_of_a_finite_loss(tmp_path):
     assert caught.value.parameter == "blocks.0.attention.out.weight"
     assert caught.value.module is None and "son gradient" in str(caught.value)
     assert torch.equal(weight, before)
+
+
+def test_weights_that_overflow_are_not_saved(tmp_path):
+    """La perte et le gradient sont finis, le pas démesuré : aucun point ne garde ses poids."""
+    config = change(optimizer="adamw", learning_rate=1e38, weight_decay=9.0, save_every=1)
+    with pytest.raises(Diverged, match="le point n’est pas écrit") as caught:
+        losses(config=config, folder=tmp_path)
+    assert caught.value.step == 1 and caught.value.parameter == "embed.weight"
+    assert steps(tmp_path) == []
 
 
 def test_read_late_the_step_is_still_named():

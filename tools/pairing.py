@@ -204,16 +204,21 @@ def name_cells(notebook: NotebookNode) -> None:
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
 
 
+COLAB = "/content/bible-llm"  # où Colab range le dépôt
+
+
 def colab_cell(root: Path) -> str:
     """La cellule d’installation, construite avec l’adresse publique de `_config.yml`."""
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     repository = config["repository"]
     url, branch = repository["url"].rstrip("/"), repository.get("branch", "main")
     return (
-        "# Sur Colab seulement : installe le paquet du livre. Ailleurs, ne fait rien.\n"
+        "# Sur Colab seulement : apporte le dépôt (le paquet et models/). Ailleurs, ne fait rien.\n"
         "import sys\n\n"
         'if "google.colab" in sys.modules:\n'
-        f'    %pip install --quiet "llmbook @ git+{url}@{branch}"'
+        f"    !git clone --quiet --depth 1 --branch {branch} {url} {COLAB}\n"
+        f"    %pip install --quiet {COLAB}\n"
+        f'    sys.path.insert(0, "{COLAB}")'
     )
 
 
