@@ -7,12 +7,14 @@ médiane et l’étendue : une machine occupée se voit à l’étendue.
 
 import argparse
 import importlib
+import json
 import os
 import pkgutil
 import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Bench:
     slow_name: str
     fast_name: str
     prepare: Callable[[], Contest]
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ REGISTRY: list[Bench] = []
 MEASURES_ALONE: list[tuple[str, Callable[[], str]]] = []  # ce qui n’est pas un rapport de durées
 
 
-def bench(title, slow, fast):
+def bench(title, slow, fast, threads=1):
     """Inscrit une fonction qui prépare un `Contest` ; `slow` et `fast` nomment les concurrents."""
 
     def register(prepare):
-        REGISTRY.append(Bench(title, slow, fast, prepare))
+        REGISTRY.append(Bench(title, slow, fast, prepare, threads))
         return prepare
 
     return register
@@ -157,20 +160,25 @@ def machine():
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cœurs"
 
 
-def render(results, threads, rounds, alone=()):
+def row(result, threads):
+    """La ligne du tableau."""
+    entry = result.bench
+    slow = f"{entry.slow_name} : {span(result.slow_s)}"
+    fast = f"{entry.fast_name} : {span(result.fast_s)}"
+    return f"| {entry.title} | {threads} | {slow} | {fast} | {fr(result.ratio)} × |"
+
+
+def render(rows, rounds, alone=()):
+    """Le tableau, et sous lui ce qui n’est pas un rapport de durées."""
     lines = [
         f"{date.today().isoformat()} · {machine()} · Python {platform.python_version()} · "
-        f"{threads} fil{'s' if threads > 1 else ''} · {rounds} tours en alternance.",
+        f"{rounds} tours en alternance.",
         "Médiane (étendue) ; le rapport est la médiane des rapports de chaque tour.",
         "",
-        "| banc | le lent | le rapide | rapport |",
-        "|---|---|---|---|",
+        "| banc | fils | le lent | le rapide | rapport |",
+        "|---|---|---|---|---|",
+        *rows,
     ]
-    for result in results:
-        entry = result.bench
-        slow = f"{entry.slow_name} : {span(result.slow_s)}"
-        fast = f"{entry.fast_name} : {span(result.fast_s)}"
-        lines.append(f"| {entry.title} | {slow} | {fast} | {fr(result.ratio)} × |")
     if alone:
         lines += ["", *(f"- {title} : {text}" for title, text in alone)]
     return "\n".join(lines)
@@ -192,35 +200,60 @@ def main(options):
     parser.add_argument(
         "mots", nargs="*", help="ne garder que les bancs dont le titre en contient un"
     )
-    parser.add_argument("--fils", type=int, default=1, help="nombre de fils (1)")
+    parser.add_argument("--fils", type=int, help="imposer ce nombre de fils, sans rien écrire")
     parser.add_argument("--tours", type=int, default=7, help="nombre de tours (7)")
     parser.add_argument(
         "--sans-ecrire", action="store_true", help="afficher sans écrire MESURES.md"
     )
+    parser.add_argument("--vers", type=Path, help=argparse.SUPPRESS)  # d’un processus à l’autre
+    parser.add_argument("--parmi", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(options)
-    if any(os.environ.get(name) != str(chosen.fils) for name in THREADS):
-        # Les bibliothèques lisent ces variables à leur chargement : nous relançons avec elles.
-        env = os.environ | dict.fromkeys(THREADS, str(chosen.fils))
-        return subprocess.call(
-            [sys.executable, "-m", "tools", "bench", *options], cwd=ROOT, env=env
-        )
-
     load()
-
-    def wanted(title):
-        return not chosen.mots or any(word.lower() in title.lower() for word in chosen.mots)
-
-    kept = [entry for entry in REGISTRY if wanted(entry.title)]
-    alone = [(title, read()) for title, read in MEASURES_ALONE if wanted(title)]
-    progress, results = Progress(every_s=0.0), []
-    for number, entry in enumerate(kept, 1):
-        progress.show(f"{number}/{len(kept)} {entry.title}")
-        results.append(run(entry, chosen.tours))
-    progress.close()
-    table = render(results, chosen.fils, chosen.tours, alone)
+    kept = [entry for entry in REGISTRY if wanted(entry.title, chosen.mots)]
+    if chosen.vers:
+        measured = [entry for entry in kept if chosen.parmi in (None, entry.threads)]
+        report(measured, chosen)
+        return 0
+    rows = [
+        line
+        for threads in ([chosen.fils] if chosen.fils else sorted({e.threads for e in kept}))
+        for line in apart(threads, chosen)
+    ]
+    alone = [(title, read()) for title, read in MEASURES_ALONE if wanted(title, chosen.mots)]
+    table = render(rows, chosen.tours, alone)
     say(table)
-    whole = not chosen.mots and not chosen.sans_ecrire
+    whole = not (chosen.mots or chosen.sans_ecrire or chosen.fils)
     if whole:
         MEASURES.write_text(insert(table, MEASURES.read_text(encoding="utf-8")), encoding="utf-8")
-    say(f"{len(results)} bancs mesurés{', écrits dans MESURES.md' if whole else ''}.")
+    say(f"{len(rows)} bancs mesurés{', écrits dans MESURES.md' if whole else ''}.")
     return 0
+
+
+def wanted(title, words):
+    return not words or any(word.lower() in title.lower() for word in words)
+
+
+def apart(threads, chosen):
+    """Les lignes mesurées à `threads` fils, dans un processus à eux.
+
+    Les bibliothèques lisent le nombre de fils à leur chargement : il leur faut un processus neuf.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lignes.json"
+        command = [sys.executable, "-m", "tools", "bench", *chosen.mots, "--vers", str(path)]
+        command += ["--fils", str(threads), "--tours", str(chosen.tours)]
+        command += [] if chosen.fils else ["--parmi", str(threads)]
+        env = os.environ | dict.fromkeys(THREADS, str(threads))
+        if subprocess.call(command, cwd=ROOT, env=env):
+            raise Panne(f"Les bancs à {threads} fil(s) ont échoué.", "Le message est ci-dessus.")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def report(kept, chosen):
+    """Mesure ces bancs ici, et écrit leurs lignes dans le fichier attendu."""
+    progress, rows = Progress(every_s=0.0), []
+    for number, entry in enumerate(kept, 1):
+        progress.show(f"{number}/{len(kept)} {entry.title}")
+        rows.append(row(run(entry, chosen.tours), chosen.fils))
+    progress.close()
+    chosen.vers.write_text(json.dumps(rows), encoding="utf-8")

@@ -3,7 +3,9 @@
 Règle : un fichier de la bibliothèque standard est retenu si l’empreinte blake2b de son chemin
 (`email/charset.py`), lue comme une fraction de 2⁶⁴, est sous HELD_SHARE (`corpus.split`). Les
 modules des extraits figés en sont exclus : qui apprend sur "bibliotheque" peut se mesurer sur
-"retenu". Les tables de caractères aussi : elles se prédisent sans rien comprendre. Même règle, avec FRENCH_SHARE, pour les pages du livre.
+"retenu". Les tables de caractères aussi : elles se prédisent sans rien comprendre. Même règle,
+avec FRENCH_SHARE, pour les pages du livre ; mais l’extrait "francais" contient toutes les pages :
+qui apprend sur lui ne se mesure pas sur "retenu_francais".
 """
 
 from collections.abc import Iterable

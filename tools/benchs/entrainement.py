@@ -2,9 +2,9 @@
 
 Le modèle a 3,4 M de paramètres ; un pas voit 16 suites de 256 tokens : avant, arrière, écrêtage,
 optimiseur. Chaque concurrent part des mêmes poids et lit les mêmes lots ; les pertes moyennes des
-premiers pas doivent être les mêmes à 1 % près. Lancez-le sur deux fils :
+premiers pas doivent être les mêmes à 1 % près. Mesuré sur deux fils :
 
-    python -m tools bench "Entraîner" --fils 2
+    python -m tools bench "Entraîner"
 """
 
 import itertools
@@ -157,11 +157,11 @@ def near(slow, fast):
     return abs(slow - fast) < 0.01 * slow
 
 
-@bench("Entraîner 3,4 M de paramètres, 4 pas", "Trainer de Hugging Face", "llmbook.training")
+@bench("Entraîner 3,4 M de paramètres, 4 pas", "Trainer de Hugging Face", "llmbook.training", 2)
 def against_trainer():
     return Contest(trainer(), ours(), near)
 
 
-@bench("Entraîner 3,4 M de paramètres, 4 pas", "boucle compilée de nanoGPT", "llmbook.training")
+@bench("Entraîner 3,4 M de paramètres, 4 pas", "boucle compilée de nanoGPT", "llmbook.training", 2)
 def against_plain_loop():
     return Contest(plain(), ours(), near)

@@ -19,9 +19,10 @@ pipeline_tag: text-generation
 
 # {name}
 
-{sentence} Architecture Llama, {parameters} M de paramètres, {layers} couches de {width} canaux,
-contexte de {context} tokens, vocabulaire de {vocab} tokens d’octets. Il complète du Python et,
-moins bien, du français. C’est un modèle d’étude : n’en attendez ni faits, ni code sûr.
+{sentence} Architecture Llama, {parameters} M de paramètres,
+{layers} couches de {width} canaux, contexte de {context} tokens, vocabulaire de {vocab} tokens
+d’octets. Il complète du Python et, moins bien, du français. C’est un modèle d’étude : n’en attendez
+ni faits, ni code sûr.
 
 ```python
 from llmbook.model import LanguageModel
@@ -68,10 +69,15 @@ suite de {copied} lignes du corpus.
 - français : {french_mb} Mo, les pages et le code commenté de ce livre (CC BY-SA 4.0, MIT), et les
   traductions de JupyterLab (BSD).
 
-Licences déclarées des distributions : {licences}. Écartées pour leur licence : {refused}.
+Licences déclarées des distributions : {licences}.
+Écartées pour leur licence : {refused}.
 
-Ont été écartés : {rejected}. Les {leaks} fichiers proches d’un texte
-retenu (fenêtres communes de 13 mots) sont nommés dans `entrainement.json`.
+Fichiers écartés, par motif :
+
+{rejected}
+
+Les {leaks} fichiers proches d’un texte retenu (fenêtres communes de 13 mots) sont nommés dans
+`entrainement.json`.
 
 ## Entraînement
 
@@ -84,7 +90,7 @@ Pour refaire :
 ## Limites
 
 - Le français est rare dans le corpus : le modèle imite sa forme, pas son sens.
-- Le corpus contient des docstrings en anglais : il en écrit aussi.
+- Le corpus contient des docstrings en anglais : il en écrit aussi, et beaucoup.
 - Il peut recopier des lignes de son corpus, avec leur licence ; il peut écrire du code faux.
 - Rien n’a été fait pour qu’il suive des consignes ou refuse quoi que ce soit.
 
@@ -110,12 +116,12 @@ def render(name: str, folder: Path) -> str:
         parameters=fr(measures["parametres"] / 1e6, 1),
         layers=shape["n_layers"],
         width=shape["d_model"],
-        context=shape["context"],
-        vocab=shape["vocab_size"],
+        context=grouped(shape["context"]),
+        vocab=grouped(shape["vocab_size"]),
         count=len(python["par_document"]),
         kilobytes=round(python["octets"] / 1000),
         french_kilobytes=round(french["octets"] / 1000),
-        window=measures["contexte"],
+        window=grouped(measures["contexte"]),
         stride=measures["pas"],
         scores=scores(name, measures, folder),
         accuracy=fr(100 * python["exactitude"], 1),
@@ -126,7 +132,7 @@ def render(name: str, folder: Path) -> str:
         sample_tokens=200,
         copied=5,
         methods="\n".join(row(*item) for item in measures["echantillons"].items()),
-        documents=corpus["documents"],
+        documents=grouped(corpus["documents"]),
         megabytes=round(sum(sizes.values()) / 1e6),
         tokens=fr(corpus["tokens"] / 1e6, 1),
         french_repeats=corpus["repetitions"]["francais"],
@@ -139,10 +145,10 @@ def render(name: str, folder: Path) -> str:
         licences=", ".join(f"{licence} ({n})" for licence, n in licences.most_common(6))
         + f" et {max(0, len(licences) - 6)} autres",
         refused=", ".join(sorted(corpus["distributions_ecartees"])),
-        rejected=", ".join(f"{n} fichiers ({why})" for why, n in corpus["ecartes"].items()),
+        rejected="\n".join(f"- {why} : {grouped(n)}" for why, n in corpus["ecartes"].items()),
         leaks=len(corpus["fuites"]),
-        steps=recipe["steps"],
-        step_tokens=per_step,
+        steps=grouped(recipe["steps"]),
+        step_tokens=grouped(per_step),
         seen=round(trained["tokens_vus"] / 1e6),
         epochs=fr(trained["tokens_vus"] / corpus["tokens"], 1),
         minutes=f"{trained['secondes'] / 60:.1f} minutes".replace(".", ","),
@@ -176,6 +182,11 @@ def scores(name: str, measures: dict, folder: Path) -> str:
 
 
 KINDS = ("retenu", "retenu_francais")
+
+
+def grouped(n: int) -> str:
+    """15905 -> « 15 905 »."""
+    return f"{n:,}".replace(",", "\u202f")
 
 
 def row(method: str, found: dict) -> str:
