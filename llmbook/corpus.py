@@ -66,7 +66,8 @@ def held_out(name: str = "retenu") -> list[tuple[str, str]]:
     """Textes retenus, (nom, texte) : ceux que `models/nano` ne voit pas en apprenant.
 
     "retenu" : fichiers entiers de la bibliothèque standard, absents aussi de "python" et de
-    "bibliotheque" ; "retenu_francais" : prose de pages du livre. Règle : tools/corpus_held_out.py.
+    "bibliotheque" ; "retenu_francais" : prose de pages du livre, que "francais" contient aussi (qui
+    apprend sur lui doit se mesurer ailleurs). Règle : tools/corpus_held_out.py.
     """
     if name not in HELD_OUT:
         raise ValueError(f"texte retenu inconnu : {name!r} ; choisir parmi {', '.join(HELD_OUT)}")

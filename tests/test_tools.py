@@ -440,8 +440,9 @@ def test_a_bench_checks_before_it_times():
 
 def test_a_bench_table_replaces_the_old_one():
     entry = bench.Bench("t", "lent", "rapide", lambda: None)
-    table = bench.render([bench.Result(entry, [0.2, 0.4, 0.3], [0.1, 0.1, 0.1])], 1, 3)
-    assert "| t | lent : 300 ms (200 à 400) | rapide : 100 ms (100 à 100) | 3,00 × |" in table
+    line = bench.row(bench.Result(entry, [0.2, 0.4, 0.3], [0.1, 0.1, 0.1]), 2)
+    table = bench.render([line], 3)
+    assert "| t | 2 | lent : 300 ms (200 à 400) | rapide : 100 ms (100 à 100) | 3,00 × |" in table
     page = f"avant\n{bench.START}\nvieux\n{bench.END}\naprès\n"
     assert bench.insert(table, page) == f"avant\n{bench.START}\n{table}\n{bench.END}\naprès\n"
     with pytest.raises(Panne, match="repères"):

@@ -144,8 +144,8 @@ def _(rng):
     yield 400, 0.5, 200, 200
 
 
-@branch_exercise.trap("Vous prenez le premier point après le début de la descente : les pas "
-                      "manqués au taux maximal raccourciraient la descente.")
+@branch_exercise.trap("Vous prenez le premier point après le début de la descente : partie de "
+                      "là, elle serait trop courte.")
 def _(steps, decay, warmup, save_every):
     start = steps - round(decay * steps)
     point = -(-start // save_every) * save_every

@@ -25,7 +25,7 @@ def _(rng):
     yield 5e-5, 3
 
 
-@spacing_exercise.trap("Vous avez multiplié u par x : l’écart est le même pour tous les nombres d’une "
+@spacing_exercise.trap("Votre écart est proportionnel à x : il est le même pour tous les nombres d’une "
                        "puissance de deux à la suivante.")
 def _(x, M):
     return 2.0**-M * abs(x)
