@@ -40,9 +40,9 @@ def renumber(env, changes: dict[int, int]) -> None:
                 node["secnumber"] = list(new(node["secnumber"]))
 
 
-def install(app) -> None:
-    """Ajoute notre passage après celui de Sphinx (ou de sphinx_multitoc_numbering)."""
-    counted = TocTreeCollector.assign_section_numbers
+def follow_plan(owner: type) -> None:
+    """Fait passer `renumber` après la façon de compter de cette classe."""
+    counted = owner.assign_section_numbers
     if getattr(counted, "follows_plan", False):
         return
 
@@ -57,7 +57,14 @@ def install(app) -> None:
         ]
 
     assign_section_numbers.follows_plan = True
-    TocTreeCollector.assign_section_numbers = assign_section_numbers
+    owner.assign_section_numbers = assign_section_numbers
+
+
+def install(app) -> None:
+    """Sphinx compte, et sphinx_external_toc recompte à sa façon dans une classe dérivée."""
+    for owner in (TocTreeCollector, *TocTreeCollector.__subclasses__()):
+        if "assign_section_numbers" in vars(owner):
+            follow_plan(owner)
 
 
 def setup(app):
