@@ -113,5 +113,6 @@ def test_the_log_is_whole(name):
     assert [row["step"] for row in evaluated] == [
         *range(recipe.eval_every, recipe.steps + 1, recipe.eval_every)
     ]
-    last = read(name, "mesures")["retenu"]["bits_par_octet"]  # fenêtre glissante : un peu mieux
-    assert last == pytest.approx(evaluated[-1]["retenu"], rel=0.05)
+    published = read(name, "mesures")["retenu"]["bits_par_octet"]
+    logged = evaluated[-1]["retenu"]  # fenêtres disjointes : un peu pessimiste
+    assert 0.9 * logged < published < logged
