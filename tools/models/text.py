@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from llmbook.corpus import HELD_OUT
 from tools.bench import fr
 
 SENTENCES = {
@@ -168,20 +169,17 @@ def scores(name: str, measures: dict, folder: Path) -> str:
     def line(label, python, french):
         return f"| {label} | {fr(python, 3)} | {fr(french, 3)} |"
 
-    lines = [line(f"**{name}**", *(measures[k]["bits_par_octet"] for k in KINDS))]
+    lines = [line(f"**{name}**", *(measures[k]["bits_par_octet"] for k in HELD_OUT))]
     if before := measures.get("bits_par_octet_avant_int8"):
-        lines.append(line(f"{name}, en bfloat16", *(before[k] for k in KINDS)))
+        lines.append(line(f"{name}, en bfloat16", *(before[k] for k in HELD_OUT)))
     nano = measures if name == "nano" else load(folder.parent / "nano" / "mesures.json")
     if name != "nano":
-        lines.append(line("nano", *(nano[k]["bits_par_octet"] for k in KINDS)))
+        lines.append(line("nano", *(nano[k]["bits_par_octet"] for k in HELD_OUT)))
     lines += [
-        line(label, *(nano["reperes"][k][label] for k in KINDS))
+        line(label, *(nano["reperes"][k][label] for k in HELD_OUT))
         for label in nano["reperes"]["retenu"]
     ]
     return "\n".join(lines)
-
-
-KINDS = ("retenu", "retenu_francais")
 
 
 def grouped(n: int) -> str:

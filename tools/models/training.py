@@ -8,6 +8,7 @@ chapitre 7 qui lit l’entraînement. Une commande interrompue reprend au dernie
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
@@ -78,7 +79,7 @@ def run(recipe, tokens_path: Path, folder: Path) -> None:
         return measured["retenu"]
 
     progress, start = Progress(), time.perf_counter()
-    with Lines(progress):
+    with contextlib.closing(progress):  # la ligne de progression se ferme même en cas d’arrêt
         for seen in train(
             model,
             tokens,
@@ -164,19 +165,6 @@ class Journal:
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(self.path)
-
-
-class Lines:
-    """Ferme la ligne de progression, même en cas d’arrêt."""
-
-    def __init__(self, progress):
-        self.progress = progress
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.progress.close()
 
 
 def line_of(row: dict, steps: int) -> str:
