@@ -21,6 +21,8 @@ SEAL = BUILD / "sceau.txt"
 SHARED = ("_toc.yml", "_config.yml", "book/_data", "book/references.bib", "book/glossaire.md")
 SHARED += ("tools/sphinx_ext", "tools/theme", "llmbook/exercise.py", "llmbook/exercises")
 
+NOTE = "Modèle dans la page : "  # ce que tools/sphinx_ext/web_model.py dit sans faire échouer
+
 STAGES = {"reading sources": "lecture", "writing output": "écriture", "copying images": "images"}
 PROGRESS = re.compile(r"(reading sources|writing output|copying images)\.\.\. ?\[ *(\d+)%\] ?(\S*)")
 COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -62,6 +64,9 @@ def build():
     SEAL.unlink(missing_ok=True)
     step("Construction du livre")
     code, output = run_sphinx()
+    for line in output:
+        if line.startswith(NOTE):
+            say(f"  {line}")
     if code:
         explain_failure(output)
     pages = sum(1 for page in HTML.rglob("*.html") if "_static" not in page.parts)

@@ -33,6 +33,8 @@ def kernel_environment(root: Path = ROOT, *, allow_gpu: bool = False) -> dict[st
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # sinon un avertissement dans la première sortie
         "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm sans ipywidgets, dans transformers
         "LLMBOOK_PROGRESS": "off",
         "IPYTHONDIR": str(root / ".cache" / "ipython"),  # pas les réglages de la personne
         "TZ": "UTC",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import build, chromium
+from tools import build, chromium, node
 from tools.messages import Panne, say, step
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,32 +66,11 @@ def pytest_command(left_out, quick, options):
 
 
 def npm_packages():
-    """axe-core, pour les tests d’accessibilité. `npm ci` seulement si le verrou a changé."""
-    lock, stamp = NPM / "package-lock.json", NPM / "node_modules" / ".sceau"
-    if not lock.exists():
-        return
-    seal = lock.read_text(encoding="utf-8")
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == seal:
-        return
-    npm = shutil.which("npm")
-    if npm:
-        step("Paquets npm des tests (axe-core)")
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=NPM,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode == 0:
-            stamp.write_text(seal, encoding="utf-8")
-            return
-        reason = "le registre npm ne répond pas ou refuse"
-    else:
-        reason = "npm n’est pas installé"
-    if in_ci():
+    """axe-core, pour les tests d’accessibilité, et le moteur du modèle dans la page."""
+    reason = node.install(NPM)
+    if reason and in_ci():
         raise Panne(
             f"axe-core manque ({reason}) : en CI, c’est un échec.", "Installez Node.js et npm."
         )
-    say(f"  axe-core manque ({reason}) : les tests d’accessibilité sont laissés de côté.")
+    if reason:
+        say(f"  axe-core manque ({reason}) : les tests d’accessibilité sont laissés de côté.")

@@ -14,6 +14,7 @@ MODULES = (
     "exercises",
     "quiz",
     "explorable",
+    "web_model",
     "progression",
     "theme",
     "typography",

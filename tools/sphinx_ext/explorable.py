@@ -110,14 +110,15 @@ def _assets(app, pagename, templatename, context, doctree):
 
 
 def _copy_modules(app, exception):
-    """Copie `book/_explorables/*.js` dans `_static/explorables/`."""
+    """Copie les .js de `book/_explorables/`, sous-dossiers compris, dans `_static/explorables/`."""
     source = Path(app.srcdir) / FOLDER
     if exception or app.builder.format != "html" or not source.is_dir():
         return
     target = Path(app.outdir) / "_static" / "explorables"
-    target.mkdir(parents=True, exist_ok=True)
-    for module in source.glob("*.js"):
-        shutil.copyfile(module, target / module.name)
+    for module in source.rglob("*.js"):
+        copy = target / module.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, copy)
 
 
 def setup(app):
