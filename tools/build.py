@@ -21,6 +21,9 @@ SEAL = BUILD / "sceau.txt"
 SHARED = ("_toc.yml", "_config.yml", "book/_data", "book/references.bib", "book/glossaire.md")
 SHARED += ("tools/sphinx_ext", "tools/theme", "llmbook/exercise.py", "llmbook/exercises")
 
+ENTRY = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+SPHINX = [sys.executable, "-c", ENTRY, "build", ".", "-W", "-n", "--keep-going"]
+
 NOTE = "Modèle dans la page : "  # ce que tools/sphinx_ext/web_model.py dit sans faire échouer
 
 STAGES = {"reading sources": "lecture", "writing output": "écriture", "copying images": "images"}
@@ -75,8 +78,6 @@ def build():
 
 
 def run_sphinx():
-    entry = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", entry, "build", ".", "-W", "-n", "--keep-going"]
     env = os.environ | {"PYTHONUTF8": "1", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
     lines = []
@@ -90,7 +91,7 @@ def run_sphinx():
             progress.show(f"{STAGES[stage]} {percent} % {page}")
         return line
 
-    return relay(command, LOG, on_line, cwd=ROOT, env=env), lines
+    return relay(SPHINX, LOG, on_line, cwd=ROOT, env=env), lines
 
 
 def explain_failure(lines):

@@ -11,6 +11,16 @@ from pathlib import Path
 
 from tools.messages import Panne, say, step
 
+# Pour un navigateur sans écran, dans un conteneur, qui ne demande rien à personne.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tools import build, chromium, node
 from tools.messages import Panne, say, step
+from tools.node import NPM
 
 ROOT = Path(__file__).resolve().parent.parent
-NPM = ROOT / "tools" / "npm"
 SLOW = ("lent", "notebooks", "gpu", "pdf")
 MINUTES = "la part rapide ; `make test` fait tout"
 

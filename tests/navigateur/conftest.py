@@ -6,31 +6,18 @@
 import os
 import re
 import subprocess
-import sys
-import threading
 import time
 from functools import cache
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tools import chromium
+from tests.navigateur.essai import ROOT, absent, serve
+from tools import build, chromium
 
-ROOT = Path(__file__).resolve().parents[2]
 HTML = Path(os.environ.get("LLMBOOK_HTML") or ROOT / "_build" / "html").resolve()
 AXE = ROOT / "tools" / "npm" / "node_modules" / "axe-core" / "axe.min.js"
-IN_CI = os.environ.get("CI", "").lower() in ("true", "1")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Fichier que la page de progression cherche sans l’exiger : il naît au premier exercice.
 OPTIONAL = "/progression.json"
 
@@ -54,11 +41,6 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(180))
 
 
-def absent(reason):
-    """Passe le test, sauf en CI où ce qui manque est un échec."""
-    (pytest.fail if IN_CI else pytest.skip)(reason)
-
-
 @pytest.fixture(scope="session")
 def html_root():
     if not (HTML / "search.html").exists():
@@ -80,29 +62,15 @@ def build_once():
             time.sleep(0.5)
         return
     try:
-        subprocess.run(
-            [sys.executable, "-m", "jupyter_book", "build", ".", "-W", "-n", "--keep-going"],
-            cwd=ROOT,
-            check=True,
-            capture_output=True,
-        )
+        subprocess.run(build.SPHINX, cwd=ROOT, check=True, capture_output=True)
     finally:
         lock.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
 def server(html_root):
-    class Handler(SimpleHTTPRequestHandler):
-        def __init__(self, *args, **options):
-            super().__init__(*args, directory=str(html_root), **options)
-
-        def log_message(self, *args):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/"
-    httpd.shutdown()
+    with serve(html_root) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +80,7 @@ def browser():
     if path is None:
         absent(f"Aucun Chromium. Pour en avoir un : {chromium.how_to()}")
     with playwright.sync_playwright() as api:
-        found = api.chromium.launch(executable_path=path, args=FLAGS)
+        found = api.chromium.launch(executable_path=path, args=chromium.FLAGS)
         yield found
         found.close()
 

@@ -1,19 +1,13 @@
 """La figure à manipuler « carte-plongements » : voisins vrais, voisins apparents, accès au clavier."""
 
 import json
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from llmbook.word_vectors import shared_neighbours
-from tests.test_directives import build
+from tests.navigateur.essai import SOURCE, serve_figure, small_figure
 
-SOURCE = Path(__file__).resolve().parents[2] / "book" / "_explorables"
 DATA = json.loads((SOURCE / "carte-plongements.json").read_text("utf-8"))
 PAGE = """# Carte
 
@@ -26,39 +20,16 @@ Repli de la figure.
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("carte")
-    target = folder / "book" / "_explorables"
-    target.mkdir(parents=True)
-    for name in ("carte-plongements.js", "carte-plongements.json"):
-        shutil.copyfile(SOURCE / name, target / name)
-    book = build(folder, {"carte": PAGE})
-    assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/carte.html"
-    httpd.shutdown()
+    with serve_figure(tmp_path_factory.mktemp("carte"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def figure(browser, site):
-    context = browser.new_context(locale="fr-FR", viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(site)
-    found = page.locator("[data-module=carte-plongements][data-etat=pret]")
-    found.wait_for()
-    yield found
-    context.close()
-    assert not errors
+    with small_figure(browser, site, "carte-plongements") as found:
+        yield found
 
 
 def flat(points, k):

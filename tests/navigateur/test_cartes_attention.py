@@ -2,11 +2,6 @@
 
 import base64
 import json
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +13,9 @@ import torch
 
 from llmbook.model import LanguageModel
 from llmbook.tokenizer import Tokenizer
-from tests.navigateur.conftest import HTML, absent
-from tests.test_directives import build
-from tools import web_model
+from tests.navigateur.conftest import HTML
+from tests.navigateur.essai import NANO, SOURCE, absent, pages, serve_with_model
 
-ROOT = Path(__file__).resolve().parents[2]
-NANO = ROOT / "models" / "nano"
-SOURCE = ROOT / "book" / "_explorables"
 DATA = json.loads((SOURCE / "cartes-attention.json").read_text("utf-8"))
 END = 0  # <|fin|>, qui ouvre chaque document
 EXAMPLE = "def get(self, key):\n    return self.data[key]\n\ndef set(self, key"
@@ -39,50 +30,16 @@ Repli de la figure.
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cartes")
-    shutil.copytree(SOURCE, folder / "book" / "_explorables")
-    book = build(folder, {"cartes": PAGE})
-    assert book.log == ""
-    static = book.output / "_static"
-    web_model.write_model(NANO, static / "modele" / "nano")
-    if reason := web_model.write_engine(static / "onnxruntime"):
-        absent(f"onnxruntime-web manque ({reason})")
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/cartes.html"
-    httpd.shutdown()
+    with serve_with_model(tmp_path_factory.mktemp("cartes"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def open_page(browser, site):
-    contexts, errors = [], []
-
-    def open_it(script=None, **options):
-        context = browser.new_context(locale="fr-FR", **options)
-        contexts.append(context)
-        if script:
-            context.add_init_script(script)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(site)
-        page.wait_for_selector("[data-module=cartes-attention][data-etat=pret]")
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert not errors
+    with pages(browser, site, "cartes-attention", timeout=60_000) as open_it:
+        yield open_it
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +76,7 @@ def wait_for(page, state, timeout=60_000):
 
 def loaded(page):
     return [
-        u for u in page.asked if "/modele/nano/" in u or "/onnxruntime/" in u or "worker.js" in u
+        u for u in page.requests if "/modele/nano/" in u or "/onnxruntime/" in u or "worker.js" in u
     ]
 
 

@@ -4,11 +4,7 @@ python -m tests.navigateur.test_echantillonneurs   # récrit book/_explorables/e
 """
 
 import json
-import shutil
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +13,8 @@ torch = pytest.importorskip("torch")
 
 from llmbook.generation_filters import entropy, eta, top_n_sigma, typical  # noqa: E402
 from llmbook.generation_sampling import Sampling  # noqa: E402
-from tests.test_directives import build  # noqa: E402
+from tests.navigateur.essai import ROOT, SOURCE, serve_figure, small_figure  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "book" / "_explorables"
 DATA = SOURCE / "echantillonneurs.json"
 TEXTS = {
     "import": "import os\nimport",
@@ -112,40 +106,16 @@ def python_law(context, settings):
     return (logits if first else logits / T).softmax(-1)
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loi")
-    target = folder / "book" / "_explorables"
-    (target / "modele").mkdir(parents=True)
-    names = ("echantillonneurs.js", "echantillonneurs.json", "modele/dom.js", "modele/sampling.js")
-    for name in names:
-        shutil.copyfile(SOURCE / name, target / name)
-    book = build(folder, {"loi": PAGE})
-    assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/loi.html"
-    httpd.shutdown()
+    with serve_figure(tmp_path_factory.mktemp("loi"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def figure(browser, site):
-    context = browser.new_context(locale="fr-FR", viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(site)
-    found = page.locator("[data-module=echantillonneurs][data-etat=pret]")
-    found.wait_for()
-    yield found
-    context.close()
-    assert not errors
+    with small_figure(browser, site, "echantillonneurs") as found:
+        yield found
 
 
 SLIDERS = ("temperature", "topK", "topP", "minP", "typicalP", "eta", "sigma")
@@ -190,7 +160,7 @@ LAW_OF = """async ([url, contexts, settings]) => {
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_laws_are_those_of_python(figure, data, order):
     """Toute la loi, dans chaque contexte ; puis ce que la figure affiche du premier."""
-    url = figure.page.url.replace("loi.html", "_static/explorables/echantillonneurs.js")
+    url = figure.page.url.replace("essai.html", "_static/explorables/echantillonneurs.js")
     shown = figure.locator("[data-gardes]")
     for settings in CASES:
         full = {"temperature": 1} | settings | {"first": order == "first"}

@@ -1,11 +1,6 @@
 """Le modèle écrit dans la page, dans un vrai Chromium : mêmes tokens que Python, arrêt, pannes."""
 
 import json
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -19,13 +14,9 @@ from llmbook.generation import generate
 from llmbook.generation_sampling import Sampling
 from llmbook.model import LanguageModel
 from llmbook.tokenizer import Tokenizer
-from tests.navigateur.conftest import HTML, absent
-from tests.test_directives import build
-from tools import web_model
+from tests.navigateur.conftest import HTML
+from tests.navigateur.essai import NANO, absent, pages, serve_with_model
 
-ROOT = Path(__file__).resolve().parents[2]
-NANO = ROOT / "models" / "nano"
-SOURCE = ROOT / "book" / "_explorables"
 END = 0  # <|fin|>, qui ouvre aussi chaque document
 PROMPTS = ["def read_lines(path):\n", "La descente de gradient est", "import os\n\nclass Été:\n"]
 PAGE = """# Écrire
@@ -40,51 +31,16 @@ IMPORT = """const { Model } = await import("/_static/explorables/modele/model.js
   window.model ??= await Model.load();"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ecrire")
-    shutil.copytree(SOURCE, folder / "book" / "_explorables")
-    book = build(folder, {"ecrire": PAGE})
-    assert book.log == ""
-    static = book.output / "_static"
-    web_model.write_model(NANO, static / "modele" / "nano")
-    if reason := web_model.write_engine(static / "onnxruntime"):
-        absent(f"onnxruntime-web manque ({reason})")
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/ecrire.html"
-    httpd.shutdown()
+    with serve_with_model(tmp_path_factory.mktemp("ecrire"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def open_page(browser, site):
-    """open_page(script) : la page, avec ce qu’elle a demandé ; script passe avant les siens."""
-    contexts, errors = [], []
-
-    def open_it(script=None, **options):
-        context = browser.new_context(locale="fr-FR", **options)
-        contexts.append(context)
-        if script:
-            context.add_init_script(script)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(site)
-        page.wait_for_selector("[data-module=ecrire][data-etat=pret]")
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert not errors
+    with pages(browser, site, "ecrire", timeout=60_000) as open_it:
+        yield open_it
 
 
 @pytest.fixture(scope="module")
@@ -305,8 +261,8 @@ def test_nothing_is_loaded_before_the_click(open_page):
     page.get_by_label("Votre amorce").fill("import ")
     page.get_by_role("button", name="une classe").click()
     page.wait_for_timeout(300)
-    assert not [url for url in page.asked if "/modele/nano/" in url or "/onnxruntime/" in url]
-    assert not [url for url in page.asked if "worker.js" in url]
+    assert not [url for url in page.requests if "/modele/nano/" in url or "/onnxruntime/" in url]
+    assert not [url for url in page.requests if "worker.js" in url]
 
 
 def test_it_writes_what_python_writes(open_page, model, tokenizer):
@@ -397,7 +353,7 @@ def test_without_webassembly(open_page):
     assert "WebAssembly" in page.locator(".souci").text_content()
     assert page.get_by_role("button", name="Écrire", exact=True).is_disabled()
     assert page.get_by_text("Repli de la figure.").is_visible()
-    assert not [url for url in page.asked if "/modele/nano/" in url or "/onnxruntime/" in url]
+    assert not [url for url in page.requests if "/modele/nano/" in url or "/onnxruntime/" in url]
 
 
 def test_without_javascript(browser, site):

@@ -1,12 +1,10 @@
 """Les figures à manipuler dans un vrai Chromium : module, données, repli."""
 
 import json
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.navigateur.essai import serve
 from tests.test_directives import build, write
 
 MODULES = {
@@ -21,11 +19,6 @@ PAGE = "# Figures\n\n" + "".join(
 )
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
@@ -34,11 +27,8 @@ def site(tmp_path_factory):
     write(folder / "book" / "_explorables" / "d.json", json.dumps({"x": [1, 2]}))
     book = build(folder, {"figures": PAGE})
     assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/"
-    httpd.shutdown()
+    with serve(book.output) as url:
+        yield url
 
 
 def open_page(browser, site, **options):

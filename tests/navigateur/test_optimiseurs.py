@@ -1,17 +1,10 @@
 """La figure à manipuler « optimiseurs-pas » dans un vrai Chromium : réglages, verdict, thèmes."""
 
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from tests.test_directives import build
+from tests.navigateur.essai import serve_figure, small_figure
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "book" / "_explorables"
 PAGE = """# Pas
 
 :::{explorable} optimiseurs-pas
@@ -23,39 +16,16 @@ Repli de la figure.
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pas")
-    target = folder / "book" / "_explorables"
-    target.mkdir(parents=True)
-    for name in ("optimiseurs-pas.js", "optimiseurs-pas.json"):
-        shutil.copyfile(SOURCE / name, target / name)
-    book = build(folder, {"pas": PAGE})
-    assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/pas.html"
-    httpd.shutdown()
+    with serve_figure(tmp_path_factory.mktemp("pas"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def figure(browser, site):
-    context = browser.new_context(locale="fr-FR", viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(site)
-    found = page.locator("[data-module=optimiseurs-pas][data-etat=pret]")
-    found.wait_for()
-    yield found
-    context.close()
-    assert not errors
+    with small_figure(browser, site, "optimiseurs-pas") as found:
+        yield found
 
 
 def set_slider(figure, rank, value):

@@ -1,17 +1,11 @@
 """La figure à manipuler « planification-taux » : mêmes facteurs que llmbook.schedules."""
 
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from llmbook import schedules
-from tests.test_directives import build
+from tests.navigateur.essai import serve_figure, small_figure
 
-SOURCE = Path(__file__).resolve().parents[2] / "book" / "_explorables"
 PAGE = """# Taux
 
 :::{explorable} planification-taux
@@ -23,38 +17,16 @@ Repli de la figure.
 SLIDERS = ("warmup", "decay", "floor", "stop")
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("taux")
-    target = folder / "book" / "_explorables"
-    target.mkdir(parents=True)
-    shutil.copyfile(SOURCE / "planification-taux.js", target / "planification-taux.js")
-    book = build(folder, {"taux": PAGE})
-    assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/taux.html"
-    httpd.shutdown()
+    with serve_figure(tmp_path_factory.mktemp("taux"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def figure(browser, site):
-    context = browser.new_context(locale="fr-FR", viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(site)
-    found = page.locator("[data-module=planification-taux][data-etat=pret]")
-    found.wait_for()
-    yield found
-    context.close()
-    assert not errors
+    with small_figure(browser, site, "planification-taux") as found:
+        yield found
 
 
 def choose(figure, form, **values):

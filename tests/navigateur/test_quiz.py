@@ -1,12 +1,10 @@
 """Les quiz et la page de progression dans un vrai Chromium, sur un petit livre d’essai."""
 
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.navigateur.conftest import page_of
+from tests.navigateur.essai import Quiet, serve
 from tests.test_directives import PAGES, build
 
 PROGRESS = '{"version": 1, "exercises": {"ex-vecteurs-cosinus": {"passed": true, "attempts": 2}}}'
@@ -17,7 +15,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("essai")
     book = build(folder, {name: PAGES[name] for name in ("quiz", "exercice", "progression")})
 
-    class Handler(SimpleHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self):
             if self.path != "/progression.json":
                 return super().do_GET()
@@ -26,14 +24,8 @@ def site(tmp_path_factory):
             self.end_headers()
             self.wfile.write(PROGRESS.encode())
 
-        def log_message(self, *_):
-            pass
-
-    handler = partial(Handler, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/"
-    httpd.shutdown()
+    with serve(book.output, Handler) as url:
+        yield url
 
 
 @pytest.fixture

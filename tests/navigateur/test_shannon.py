@@ -2,19 +2,13 @@
 
 import json
 import math
-import shutil
-import threading
 from collections import Counter
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from tests.test_directives import build
+from tests.navigateur.essai import SOURCE, pages, serve_figure
 
-FOLDER = Path(__file__).resolve().parents[2] / "book" / "_explorables"
-GAME = json.loads((FOLDER / "information-shannon.json").read_text(encoding="utf-8"))
+GAME = json.loads((SOURCE / "information-shannon.json").read_text(encoding="utf-8"))
 PAGE = """# Jeu
 
 :::{explorable} information-shannon
@@ -26,38 +20,18 @@ Repli du jeu.
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("jeu")
-    (folder / "book" / "_explorables").mkdir(parents=True)
-    for file in FOLDER.glob("information-shannon.*"):
-        shutil.copy(file, folder / "book" / "_explorables")
-    book = build(folder, {"jeu": PAGE})
-    assert book.log == ""
-    handler = partial(Quiet, directory=str(book.output))
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/jeu.html"
-    httpd.shutdown()
+    with serve_figure(tmp_path_factory.mktemp("jeu"), PAGE) as url:
+        yield url
 
 
 @pytest.fixture
 def page(browser, site):
-    found = browser.new_context(locale="fr-FR").new_page()
-    found.errors, found.requests = [], []
-    found.on("pageerror", lambda error: found.errors.append(str(error)))
-    found.on("request", lambda request: found.requests.append(request.url))
-    found.goto(site)
-    found.locator("[data-etat=pret]").wait_for()
-    yield found
-    assert not found.errors
-    assert all(url.startswith(site.rpartition("/")[0]) for url in found.requests)
-    found.context.close()
+    with pages(browser, site, "information-shannon") as open_page:
+        found = open_page()
+        yield found
+        assert all(url.startswith(site.rpartition("/")[0]) for url in found.requests)
 
 
 def status(page):
@@ -81,7 +55,7 @@ def test_data_is_consistent():
 
 
 def test_static_fallback_shows_the_same_game():
-    page = FOLDER.parent / "ch01-mathematiques" / "information.md"
+    page = SOURCE.parent / "ch01-mathematiques" / "information.md"
     marks = {1: "."} | {n: "+" for n in range(10, 28)}
     drawn = {
         s["texte"]: "".join(marks.get(n, str(n)) for n in s["essais"]) for s in GAME["phrases"]

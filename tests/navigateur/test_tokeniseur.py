@@ -3,20 +3,16 @@
 import json
 import random
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from llmbook import corpus
 from llmbook.tokenizer import SPECIALS, Tokenizer
 from llmbook.tokenizer_bpe import compile_pattern
+from tests.navigateur.essai import ROOT, SOURCE, serve
 from tests.test_tokenizer import REFUSED, edited, foreign
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULES = ROOT / "book" / "_explorables" / "modele"
+MODULES = SOURCE / "modele"
 NANO = ROOT / "models" / "nano"
 FOREIGN = ("gpt2", "llama3", "qwen2", "two")
 OPEN = """async (name) => {
@@ -36,11 +32,6 @@ ODD = [
 ]  # fmt: skip
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokeniseur")
@@ -55,13 +46,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(browser, folder):
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    found = browser.new_context(locale="fr-FR").new_page()
-    found.goto(f"http://127.0.0.1:{httpd.server_port}/")
-    yield found
-    found.context.close()
-    httpd.shutdown()
+    with serve(folder) as url:
+        found = browser.new_context(locale="fr-FR").new_page()
+        found.goto(url)
+        yield found
+        found.context.close()
 
 
 @pytest.fixture(scope="module")

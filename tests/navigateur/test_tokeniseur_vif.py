@@ -2,18 +2,12 @@
 
 import re
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from llmbook.tokenizer import Tokenizer
-from tests.test_directives import build
+from tests.navigateur.essai import ROOT, build_figure, serve, small_figure
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "book" / "_explorables"
 NANO = ROOT / "models" / "nano"
 OURS = Tokenizer.from_pretrained(NANO)
 PAGE = """# Tokens
@@ -26,48 +20,25 @@ Repli de la figure.
 """
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vif")
-    (folder / "book" / "_explorables").mkdir(parents=True)
-    shutil.copy(SOURCE / "tokeniseur-vif.js", folder / "book" / "_explorables")
-    book = build(folder, {"tokens": PAGE})
-    assert book.log == ""
-    static = book.output / "_static"
-    shutil.copytree(SOURCE / "modele", static / "explorables" / "modele", dirs_exist_ok=True)
-    (static / "modele" / "nano").mkdir(parents=True)
-    shutil.copy(NANO / "tokenizer.json", static / "modele" / "nano")
-    return book.output
+    html = build_figure(tmp_path_factory.mktemp("vif"), PAGE)
+    (html / "_static" / "modele" / "nano").mkdir(parents=True)
+    shutil.copy(NANO / "tokenizer.json", html / "_static" / "modele" / "nano")
+    return html
 
 
 @pytest.fixture(scope="module")
 def site(output):
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(output)))
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{httpd.server_port}/"
-    httpd.shutdown()
+    with serve(output) as url:
+        yield url
 
 
 @pytest.fixture
 def figure(browser, site):
-    context = browser.new_context(locale="fr-FR", viewport={"width": 375, "height": 800})
-    page = context.new_page()
-    errors, requests = [], []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(f"{site}tokens.html")
-    found = page.locator("[data-module=tokeniseur-vif][data-etat=pret]")
-    found.wait_for()
-    found.requests = requests
-    yield found
-    context.close()
-    assert not errors
-    assert all(url.startswith(site) for url in requests)
+    with small_figure(browser, f"{site}essai.html", "tokeniseur-vif") as found:
+        yield found
+        assert all(url.startswith(site) for url in found.requests)
 
 
 @pytest.fixture
@@ -228,6 +199,6 @@ def test_accessible_and_no_overflow(loaded, axe, theme):
 
 def test_without_javascript(browser, site):
     page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto(f"{site}tokens.html")
+    page.goto(f"{site}essai.html")
     assert page.get_by_text("Repli de la figure.").is_visible()
     page.context.close()

@@ -10,17 +10,13 @@ import os
 import statistics
 import sys
 import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tools import chromium
+from tools import chromium, serve
 from tools.bench import fr
 from tools.messages import Panne, guard, say
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-FLAGS += ["--disable-background-networking", "--disable-component-update"]
 MARK = 'data-module="ecrire"'
 LENGTHS = (0, 256, 512, 896)  # tokens déjà lus
 WRITE = """async (length) => {
@@ -52,11 +48,6 @@ ENGINE = """async ([url, lengths, count]) => {
   model.close();
   return out;
 }"""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
 
 
 def find_page(html):
@@ -111,11 +102,11 @@ def main():
     if path is None:
         raise Panne("Aucun Chromium.", f"Pour l’avoir : {chromium.how_to()}.")
     page = find_page(chosen.html)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(chosen.html)))
+    server = serve.open_server(0, chosen.html)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     root = f"http://127.0.0.1:{server.server_port}/"
     with sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=path, args=FLAGS)
+        browser = api.chromium.launch(executable_path=path, args=chromium.FLAGS)
         runs = [as_reader(browser, root + page, chosen.tokens) for _ in range(chosen.tours)]
         rates = [engine_alone(browser, root + page, f"{root}_static/") for _ in range(3)]
         version = browser.version

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from sphinx.util import logging
 
+from tools.build import NOTE
+
 logger = logging.getLogger(__name__)
 
 MODELS = ("nano",)
-NOTE = "Modèle dans la page : "  # tools/build.py relaie les lignes qui commencent ainsi
 
 
 def finish(app, exception):
