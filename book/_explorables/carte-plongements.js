@@ -3,10 +3,11 @@
 // data : mots (n), voisins (n listes d’indices, du plus proche au plus lointain),
 //        cartes { nom: n couples de coordonnées entières }.
 
+import { make, number, svgNode } from "./commun/dom.js";
+
 const NAMES = { tsne: "t-SNE", acp: "ACP" };
 const SIDE = 1000;
 const MARGIN = 40;
-const SVG = "http://www.w3.org/2000/svg";
 const FIRST = "dict";
 
 export default function (root, data) {
@@ -15,18 +16,18 @@ export default function (root, data) {
   const shares = mapObject(apparent, (lists) => mean(lists.map((list, i) => common(list, data.voisins[i]))) / k);
   const state = { word: Math.max(0, data.mots.indexOf(FIRST)), map: Object.keys(NAMES)[0] };
 
-  const controls = element("div", { class: "carte-reglages" });
+  const controls = make("div", { class: "carte-reglages" });
   controls.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin-bottom:.5rem";
-  const select = labelled("Carte", element("select"));
-  for (const [value, name] of Object.entries(NAMES)) select.input.append(Object.assign(element("option"), { value, textContent: name }));
-  const search = labelled("Chercher un mot", element("input", { type: "text", autocomplete: "off", spellcheck: "false", size: "14" }));
-  const options = element("datalist", { id: `${root.parentElement.id || "carte"}-mots` });
-  options.append(...[...data.mots].sort().map((value) => Object.assign(element("option"), { value })));
+  const select = labelled("Carte", make("select"));
+  for (const [value, name] of Object.entries(NAMES)) select.input.append(Object.assign(make("option"), { value, textContent: name }));
+  const search = labelled("Chercher un mot", make("input", { type: "text", autocomplete: "off", spellcheck: "false", size: "14" }));
+  const options = make("datalist", { id: `${root.parentElement.id || "carte"}-mots` });
+  options.append(...[...data.mots].sort().map((value) => Object.assign(make("option"), { value })));
   search.input.setAttribute("list", options.id);
   controls.append(select.label, search.label, options);
 
   const plot = makePlot(data, root.clientWidth < 480 ? 40 : 24, choose);
-  const status = element("p", { role: "status" });
+  const status = make("p", { role: "status" });
   status.style.cssText = "min-height:4.8em;margin:.5rem 0 0";
   const trueList = makeList("Voisins vrais, en dimension pleine");
   const mapList = makeList("Voisins apparents, sur la carte");
@@ -52,7 +53,7 @@ export default function (root, data) {
     mapList.fill(shown, data.mots, (i) => truth.includes(i), choose);
     status.textContent =
       `${NAMES[map]}\u00a0: la carte garde ${kept} des ${k}\u00a0voisins vrais de «\u00a0${name}\u00a0». ` +
-      `En moyenne, sur les ${data.mots.length}\u00a0mots, elle en garde ${french(100 * shares[map])}\u00a0%.`;
+      `En moyenne, sur les ${data.mots.length}\u00a0mots, elle en garde ${number(100 * shares[map])}\u00a0%.`;
     plot.svg.setAttribute("aria-label", `Carte de ${data.mots.length} mots. ${status.textContent}`);
   }
 
@@ -91,15 +92,15 @@ const mapObject = (object, f) => Object.fromEntries(Object.entries(object).map((
 
 function makePlot(data, size, choose) {
   const full = SIDE + 2 * MARGIN;
-  const svg = shape("svg", { viewBox: `0 0 ${full} ${full}`, role: "img" });
+  const svg = svgNode("svg", { viewBox: `0 0 ${full} ${full}`, role: "img" });
   svg.style.cssText = "width:100%;height:auto;display:block;max-height:36rem";
-  const layers = ["points", "liens", "noms"].map((name) => shape("g", { class: name }));
-  const hover = shape("text", { class: "survol", "font-size": size, style: "fill:var(--text);pointer-events:none" });
+  const layers = ["points", "liens", "noms"].map((name) => svgNode("g", { class: name }));
+  const hover = svgNode("text", { class: "survol", "font-size": size, style: "fill:var(--text);pointer-events:none" });
   svg.append(...layers, hover);
   const [dots, links, names] = layers;
   const circles = data.mots.map((mot, i) => {
-    const circle = shape("circle", { r: 7, style: "cursor:pointer" });
-    circle.append(Object.assign(shape("title", {}), { textContent: mot }));
+    const circle = svgNode("circle", { r: 7, style: "cursor:pointer" });
+    circle.append(Object.assign(svgNode("title", {}), { textContent: mot }));
     circle.addEventListener("click", () => choose(i));
     circle.addEventListener("mouseenter", () => label(hover, current[i], mot, full));
     circle.addEventListener("mouseleave", () => (hover.textContent = ""));
@@ -119,13 +120,13 @@ function makePlot(data, size, choose) {
       circle.style.strokeWidth = 4;
       circle.style.opacity = i === word || truth.includes(i) || shown.includes(i) ? 1 : 0.45;
     });
-    links.replaceChildren(...truth.map((i) => shape("line", {
+    links.replaceChildren(...truth.map((i) => svgNode("line", {
       x1: current[word][0], y1: current[word][1], x2: current[i][0], y2: current[i][1],
       style: "stroke:var(--ochre);stroke-width:3",
       "stroke-dasharray": shown.includes(i) ? "none" : "10 8",
     })));
     names.replaceChildren(...[word].map((i) => {
-      const text = shape("text", { "font-size": size * 1.3, "font-weight": "bold", style: "fill:var(--text);pointer-events:none;paint-order:stroke;stroke:var(--bg);stroke-width:6" });
+      const text = svgNode("text", { "font-size": size * 1.3, "font-weight": "bold", style: "fill:var(--text);pointer-events:none;paint-order:stroke;stroke:var(--bg);stroke-width:6" });
       label(text, current[i], data.mots[i], full);
       return text;
     }));
@@ -140,38 +141,26 @@ function label(text, [x, y], content, full) {
   text.setAttribute("text-anchor", x > full * 0.75 ? "end" : "start");
 }
 
-function shape(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
 // Les réglages et les listes
 
-function element(name, attributes = {}) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
 function labelled(title, input) {
-  const label = element("label");
-  label.append(Object.assign(element("span"), { textContent: `${title} ` }), input);
+  const label = make("label");
+  label.append(Object.assign(make("span"), { textContent: `${title} ` }), input);
   return { label, input };
 }
 
 // Une liste de boutons : chacun mène à son mot. Le signe dit si l’autre liste l’a aussi.
 function makeList(title) {
-  const box = element("div", { role: "group", "aria-label": title });
+  const box = make("div", { role: "group", "aria-label": title });
   box.style.cssText = "margin:.4rem 0;display:flex;flex-wrap:wrap;gap:.3rem .4rem;align-items:baseline";
   return {
     box,
     fill(list, words, isCommon, choose) {
       const had = [...box.querySelectorAll("button")].indexOf(document.activeElement);
-      const heading = Object.assign(element("span"), { textContent: `${title}\u00a0:` });
+      const heading = Object.assign(make("span"), { textContent: `${title}\u00a0:` });
       heading.style.cssText = "flex-basis:100%;color:var(--muted)";
       box.replaceChildren(heading, ...list.map((i) => {
-        const button = Object.assign(element("button", { type: "button" }), { textContent: `${isCommon(i) ? "=" : "≠"} ${words[i]}` });
+        const button = Object.assign(make("button", { type: "button" }), { textContent: `${isCommon(i) ? "=" : "≠"} ${words[i]}` });
         button.setAttribute("aria-label", `${words[i]}, ${isCommon(i) ? "dans les deux listes" : "dans cette liste seulement"}`);
         button.style.cssText = "font:inherit;color:var(--ink);background:none;border:1px solid var(--line);border-radius:3px;padding:.05rem .4rem;cursor:pointer";
         button.addEventListener("click", () => choose(i));
@@ -180,8 +169,4 @@ function makeList(title) {
       if (had >= 0) box.querySelectorAll("button")[Math.min(had, list.length - 1)]?.focus();
     },
   };
-}
-
-function french(x) {
-  return x.toLocaleString("fr-FR", { maximumFractionDigits: 0 });
 }

@@ -3,7 +3,7 @@
 //          couches, tetes, types: {"couche.tete": nom}, depart: [couche, tête, token] }.
 // Au départ, l’exemple des données ; rien n’est téléchargé avant un clic sur « Calculer ».
 
-import { NBSP, button, make, number, percent, plural } from "./modele/dom.js";
+import { NBSP, button, make, number, percent, plural } from "./commun/dom.js";
 import { makeMatrix, makeThumbnails, makeTokenList, mostWatched } from "./modele/cartes-vues.js";
 import { Model, defaultUrl, obstacle } from "./modele/model.js";
 import { Tokenizer } from "./modele/tokenizer.js";

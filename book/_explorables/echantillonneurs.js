@@ -3,11 +3,10 @@
 // donne quelques autres, [rang, logit], entre lesquels nous interpolons. Les filtres sont ceux de
 // ./modele/sampling.js, plus eta et top-nσ, dans l’ordre de transformers.
 
-import { button, make, number } from "./modele/dom.js";
+import { button, make, number, slider, svgNode, svgText } from "./commun/dom.js";
 import { probabilities, softmax } from "./modele/sampling.js";
 
 const VIEW = { width: 640, height: 240, right: 6, top: 12, bottom: 30 };
-const SVG = "http://www.w3.org/2000/svg";
 const LISTED = 12;
 let serial = 0;
 
@@ -80,7 +79,7 @@ export default function (root, data) {
     update();
   });
   const controls = make("div", { style: "display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin-bottom:.5rem" },
-    choice.label, order.label, ...Object.values(sliders).map((s) => s.label), reset);
+    choice.label, order.label, ...Object.values(sliders).map((s) => s.element), reset);
   const plot = makePlot(root.clientWidth < 480 ? 24 : 14);
   const list = make("ol", {
     style: "columns:9.5rem;margin:.5rem 0;padding-left:1.8rem;font-size:.85rem;font-variant-numeric:tabular-nums",
@@ -131,22 +130,22 @@ function makePlot(size) {
   const { width, height, right, top, bottom } = VIEW;
   const left = 3.3 * size; // la place de « 0,37 »
   const id = `hachures-${serial++}`;
-  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
+  const svg = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
   svg.style.cssText = "width:100%;height:auto;display:block";
   const stripes = { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" };
-  const pattern = element("pattern", stripes);
-  pattern.append(element("path", { d: "M0 0V5", style: "stroke:var(--ochre);stroke-width:2.4" }));
-  const defs = element("defs", {});
+  const pattern = svgNode("pattern", stripes);
+  pattern.append(svgNode("path", { d: "M0 0V5", style: "stroke:var(--ochre);stroke-width:2.4" }));
+  const defs = svgNode("defs", {});
   defs.append(pattern);
   const floor = height - bottom;
-  const high = text(left - 6, top + size / 2, "end", size);
-  const bars = element("g", {});
+  const high = svgText(left - 6, top + size / 2, "", "end", size);
+  const bars = svgNode("g", {});
   svg.append(
     defs,
-    element("path", { d: `M${left} ${top}V${floor}H${width - right}`, style: "fill:none;stroke:var(--muted)" }),
+    svgNode("path", { d: `M${left} ${top}V${floor}H${width - right}`, style: "fill:none;stroke:var(--muted)" }),
     high,
-    text(left - 6, floor, "end", size, "0"),
-    text(width - right, height - 6, "end", size, "rang →"),
+    svgText(left - 6, floor, "0", "end", size),
+    svgText(width - right, height - 6, "rang →", "end", size),
     bars,
   );
   return {
@@ -159,7 +158,7 @@ function makePlot(size) {
       bars.replaceChildren(...shown.map((p, i) => {
         const tall = Math.max(1, Math.sqrt(p / most) * (floor - top));
         const kept = after[i] > 0;
-        return element("rect", {
+        return svgNode("rect", {
           class: kept ? "garde" : "jete", x: (left + i * step + 1).toFixed(1), y: (floor - tall).toFixed(1),
           width: (step - 2).toFixed(1), height: tall.toFixed(1),
           style: kept ? "fill:var(--ink)" : `fill:url(#${id});stroke:var(--ochre);stroke-width:1`,
@@ -167,19 +166,6 @@ function makePlot(size) {
       }));
     },
   };
-}
-
-function element(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
-function text(x, y, anchor, size, content = "") {
-  const style = "fill:var(--text, currentColor)";
-  const node = element("text", { x, y, "text-anchor": anchor, "font-size": size, style });
-  node.textContent = content;
-  return node;
 }
 
 // Les réglages
@@ -190,16 +176,9 @@ function makeSelect(title, options) {
   return { label: make("label", {}, make("span", {}, `${title} `), input), input };
 }
 
+// Un curseur dont la valeur `off` retire le filtre : value() rend alors null.
 function makeSlider(title, min, max, step, start, off, digits) {
-  const input = make("input", { type: "range", min, max, step, value: start });
-  const shown = make("span", { "aria-hidden": "true", style: "display:inline-block;min-width:3.6em" });
-  const value = () => (Number(input.value) === off ? null : Number(input.value));
-  const show = () => {
-    shown.textContent = value() === null ? "sans" : number(value(), digits);
-    input.setAttribute("aria-valuetext", shown.textContent); // ce que dit le lecteur d’écran
-  };
-  input.addEventListener("input", show);
-  show();
-  const set = (x) => { input.value = x; show(); };
-  return { label: make("label", {}, make("span", {}, title), input, shown), input, value, set };
+  const made = slider(title, { min, max, step, value: start }, (x) => (x === off ? "sans" : number(x, digits)));
+  made.element.lastChild.style.cssText = "display:inline-block;min-width:3.6em";
+  return { ...made, value: () => (made.value() === off ? null : made.value()) };
 }

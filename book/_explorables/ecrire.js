@@ -1,7 +1,7 @@
 // Le modèle du livre écrit dans la page : amorce, réglages, texte qui vient token par token.
 // Rien n’est téléchargé avant le premier clic sur « Écrire ».
 
-import { NBSP, button, make, number, plural } from "./modele/dom.js";
+import { NBSP, button, make, number, plural } from "./commun/dom.js";
 import { Model, defaultUrl, obstacle } from "./modele/model.js";
 import { makeSettings } from "./modele/reglages.js";
 import { Tokenizer } from "./modele/tokenizer.js";

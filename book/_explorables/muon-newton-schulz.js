@@ -1,12 +1,13 @@
 // Newton–Schulz sur une valeur singulière : p(σ) = a σ + b σ³ + c σ⁵, appliqué plusieurs fois.
 
+import { make, number, slider, svgNode, svgText } from "./commun/dom.js";
+
 const PRESETS = {
   "coefficients de Jordan": [3.4445, -4.775, 2.0315],
   "polynôme cubique": [1.5, -0.5, 0],
   "degré cinq convergent": [1.875, -1.25, 0.375],
 };
 const VIEW = { width: 640, height: 320, left: 44, right: 12, top: 14, bottom: 40, low: 1e-3, high: 1.6 };
-const SVG = "http://www.w3.org/2000/svg";
 const POINTS = Array.from({ length: 401 }, (_, i) => VIEW.low ** (1 - i / 400));
 
 export default function (root) {
@@ -17,10 +18,10 @@ export default function (root) {
     makeSlider("Coefficient c", 0, 3, 0.0005, 2.0315, 4),
     makeSlider("Nombre de pas", 1, 20, 1, 5, 0),
   ];
-  const buttons = element("div", {}, "html");
+  const buttons = make("div");
   buttons.style.cssText = "display:flex;flex-wrap:wrap;gap:.5rem;margin-bottom:.5rem";
   for (const [name, values] of Object.entries(PRESETS)) {
-    const button = element("button", { type: "button" }, "html");
+    const button = make("button", { type: "button" });
     button.textContent = name;
     button.addEventListener("click", () => {
       values.forEach((value, i) => sliders[i].set(value));
@@ -28,10 +29,10 @@ export default function (root) {
     });
     buttons.append(button);
   }
-  const controls = element("div", {}, "html");
+  const controls = make("div");
   controls.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin-bottom:.5rem";
-  controls.append(...sliders.map((slider) => slider.label));
-  const status = element("p", { role: "status" }, "html");
+  controls.append(...sliders.map((slider) => slider.element));
+  const status = make("p", { role: "status" });
   status.style.cssText = "min-height:4.8em;margin:.5rem 0 0";
   root.append(buttons, controls, plot.svg, status);
 
@@ -79,25 +80,25 @@ function judge(low, high) {
 // Le dessin
 
 function makePlot(size) {
-  const svg = element("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
+  const svg = svgNode("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
   svg.style.cssText = "width:100%;height:auto;display:block";
   for (const [y, name] of [[0, "0"], [0.5, "0,5"], [1, "1"], [1.5, "1,5"]]) {
     const [x0, py] = pixel([VIEW.low, y]);
     const dash = y === 1 ? "4 4" : "none";
     const style = `stroke:var(--muted);stroke-opacity:${y === 1 ? 1 : 0.3};stroke-dasharray:${dash}`;
-    svg.append(element("path", { d: `M${x0} ${py}H${VIEW.width - VIEW.right}`, style }));
-    svg.append(text(x0 - 6, py + size / 3, name, "end", size));
+    svg.append(svgNode("path", { d: `M${x0} ${py}H${VIEW.width - VIEW.right}`, style }));
+    svg.append(svgText(x0 - 6, py + size / 3, name, "end", size));
   }
   for (const [x, name] of [[0.001, "0,001"], [0.01, "0,01"], [0.1, "0,1"], [1, "1"]]) {
     const [px, py] = pixel([x, 0]);
-    svg.append(text(px, py + size + 4, name, x === 1 ? "end" : "middle", size));
+    svg.append(svgText(px, py + size + 4, name, x === 1 ? "end" : "middle", size));
   }
-  const curve = element("path", { style: "fill:none;stroke:var(--ochre);stroke-width:2.5" });
+  const curve = svgNode("path", { style: "fill:none;stroke:var(--ochre);stroke-width:2.5" });
   const right = VIEW.width - VIEW.right;
   svg.append(
     curve,
-    text(VIEW.left + 6, VIEW.top + size, "taille finale ↑", "start", size),
-    text(right, VIEW.height - VIEW.bottom - 8, "taille de départ →", "end", size),
+    svgText(VIEW.left + 6, VIEW.top + size, "taille finale ↑", "start", size),
+    svgText(right, VIEW.height - VIEW.bottom - 8, "taille de départ →", "end", size),
   );
   return {
     svg,
@@ -121,42 +122,9 @@ function pixel([x, y]) {
   ];
 }
 
-function element(name, attributes, kind = "svg") {
-  const node = kind === "svg" ? document.createElementNS(SVG, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
-function text(x, y, content, anchor, size) {
-  const node = element("text", { x, y, "text-anchor": anchor, "font-size": size, style: "fill:var(--text)" });
-  node.textContent = content;
-  return node;
-}
-
 // Les réglages
 
-function makeSlider(title, min, max, step, value, digits) {
-  const label = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "range", min, max, step, value });
-  const shown = document.createElement("span"); // le lecteur d’écran lit aria-valuetext
-  shown.setAttribute("aria-hidden", "true");
-  const name = document.createElement("span");
-  name.textContent = title;
-  const show = () => {
-    shown.textContent = french(Number(input.value), digits);
-    input.setAttribute("aria-valuetext", shown.textContent);
-  };
-  input.addEventListener("input", show);
-  show();
-  label.append(name, input, shown);
-  const set = (x) => {
-    input.value = x;
-    show();
-  };
-  return { label, input, set, value: () => Number(input.value) };
-}
+const french = (x, digits) => number(x, digits).replace("-", "−");
 
-function french(x, digits) {
-  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return x.toLocaleString("fr-FR", options).replace("-", "−");
-}
+const makeSlider = (title, min, max, step, value, digits) =>
+  slider(title, { min, max, step, value }, (x) => french(x, digits));

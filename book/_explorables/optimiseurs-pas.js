@@ -2,23 +2,24 @@
 // data : poids (fréquence de la ligne), p (probabilités), w (logits au minimum),
 //        axes (deux directions : douce, raide), lambda (leurs courbures).
 
+import { number, slider, svgNode, svgText } from "./commun/dom.js";
+
 const STEPS = 60;
 const START = [-8, 2];
 const VIEW = { x: [-10, 10], y: [-4, 4], width: 640, height: 300 };
-const SVG = "http://www.w3.org/2000/svg";
 
 export default function (root, data) {
   const surface = makeSurface(data);
   const limit = 2 / data.lambda[1];
   const plot = makePlot(surface, root.clientWidth < 480 ? 24 : 14);
-  const rate = makeSlider("Pas, en fraction de la limite", 0.05, 2.5, 0.05, 0.1);
-  const beta = makeSlider("Inertie β", 0, 0.95, 0.05, 0);
+  const rate = slider("Pas, en fraction de la limite", { min: 0.05, max: 2.5, step: 0.05, value: 0.1 }, (x) => number(x, 2));
+  const beta = slider("Inertie β", { min: 0, max: 0.95, step: 0.05, value: 0 }, (x) => number(x, 2));
   const status = document.createElement("p");
   status.setAttribute("role", "status");
   status.style.cssText = "min-height:3.2em;margin:.5rem 0 0";
   const controls = document.createElement("div");
   controls.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin-bottom:.5rem";
-  controls.append(rate.label, beta.label);
+  controls.append(rate.element, beta.element);
   root.append(controls, plot.svg, status);
 
   function update() {
@@ -29,9 +30,9 @@ export default function (root, data) {
     root.dataset.verdict = verdict;
     const bound = 1 + beta.value();
     status.textContent =
-      `Pas ${french(rate.value() * limit, 1)}, soit ${french(rate.value() / bound, 2)}\u00a0fois la limite ` +
-      `${beta.value() ? "avec cette inertie" : "sans inertie"} (${french(bound * limit, 1)}). ` +
-      `Après ${STEPS}\u00a0pas, l’excès de perte vaut ${french(gaps[STEPS], 5)}\u00a0: ${SENTENCES[verdict]}`;
+      `Pas ${number(rate.value() * limit, 1)}, soit ${number(rate.value() / bound, 2)}\u00a0fois la limite ` +
+      `${beta.value() ? "avec cette inertie" : "sans inertie"} (${number(bound * limit, 1)}). ` +
+      `Après ${STEPS}\u00a0pas, l’excès de perte vaut ${number(gaps[STEPS], 5)}\u00a0: ${SENTENCES[verdict]}`;
     plot.svg.setAttribute("aria-label", `Lignes de niveau de la perte et trajectoire. ${status.textContent}`);
   }
 
@@ -93,35 +94,35 @@ function judge(gaps) {
 // Le dessin
 
 function makePlot(surface, size) {
-  const svg = element("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
+  const svg = svgNode("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
   svg.style.cssText = "width:100%;height:auto;display:block";
   const high = Math.sqrt(surface.excess([VIEW.x[1], VIEW.y[1]]));
   for (let k = 1; k <= 11; k++) {
     const shape = contour(surface, (high * k) / 11);
-    svg.append(element("path", { d: shape, style: "fill:none;stroke:var(--muted);stroke-opacity:.55" }));
+    svg.append(svgNode("path", { d: shape, style: "fill:none;stroke:var(--muted);stroke-opacity:.55" }));
   }
   svg.append(
-    text(VIEW.width - 8, VIEW.height - 8, "direction douce →", "end", size),
-    text(VIEW.width - 8, size + 2, "direction raide ↑", "end", size),
+    svgText(VIEW.width - 8, VIEW.height - 8, "direction douce →", "end", size),
+    svgText(VIEW.width - 8, size + 2, "direction raide ↑", "end", size),
   );
   const [cx, cy] = pixel([0, 0]);
   const cross = `M${cx - 7} ${cy}h14M${cx} ${cy - 7}v14`;
-  const trail = element("polyline", { style: "fill:none;stroke:var(--ochre);stroke-width:1.5" });
-  const dots = element("g", { style: "fill:var(--ochre)" });
+  const trail = svgNode("polyline", { style: "fill:none;stroke:var(--ochre);stroke-width:1.5" });
+  const dots = svgNode("g", { style: "fill:var(--ochre)" });
   const [sx, sy] = pixel(START);
   svg.append(
     trail,
     dots,
-    element("path", { d: cross, style: "stroke:var(--ink);stroke-width:2.5" }),
-    element("circle", { cx: sx, cy: sy, r: 6, style: "fill:var(--bg);stroke:var(--ink);stroke-width:2.5" }),
-    text(sx, sy - 12, "départ", "middle", size),
+    svgNode("path", { d: cross, style: "stroke:var(--ink);stroke-width:2.5" }),
+    svgNode("circle", { cx: sx, cy: sy, r: 6, style: "fill:var(--bg);stroke:var(--ink);stroke-width:2.5" }),
+    svgText(sx, sy - 12, "départ", "middle", size),
   );
   return {
     svg,
     draw(path) {
       const points = path.map(pixel);
       trail.setAttribute("points", points.map((xy) => xy.map((v) => v.toFixed(1)).join(",")).join(" "));
-      dots.replaceChildren(...points.map(([cx, cy]) => element("circle", { cx, cy, r: 2.6 })));
+      dots.replaceChildren(...points.map(([cx, cy]) => svgNode("circle", { cx, cy, r: 2.6 })));
     },
   };
 }
@@ -158,39 +159,4 @@ function pixel([x, y]) {
     ((x - VIEW.x[0]) / (VIEW.x[1] - VIEW.x[0])) * VIEW.width,
     ((VIEW.y[1] - y) / (VIEW.y[1] - VIEW.y[0])) * VIEW.height,
   ];
-}
-
-function element(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
-function text(x, y, content, anchor, size) {
-  const node = element("text", { x, y, "text-anchor": anchor, "font-size": size });
-  node.textContent = content;
-  return node;
-}
-
-// Les réglages
-
-function makeSlider(title, min, max, step, value) {
-  const label = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "range", min, max, step, value });
-  const shown = document.createElement("span"); // le lecteur d’écran lit aria-valuetext
-  shown.setAttribute("aria-hidden", "true");
-  const name = document.createElement("span");
-  name.textContent = title;
-  const show = () => {
-    shown.textContent = french(Number(input.value), 2);
-    input.setAttribute("aria-valuetext", shown.textContent);
-  };
-  input.addEventListener("input", show);
-  show();
-  label.append(name, input, shown);
-  return { label, input, value: () => Number(input.value) };
-}
-
-function french(x, digits) {
-  return x.toLocaleString("fr-FR", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }

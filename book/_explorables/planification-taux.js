@@ -1,9 +1,10 @@
 // Dessiner une planification : la forme, l’échauffement, la descente et le plancher.
 // Les formules sont celles de llmbook.schedules ; le pas arrêté montre ce que coûte une coupure.
 
+import { make, number, slider, svgNode, svgText } from "./commun/dom.js";
+
 const STEPS = 400;
 const VIEW = { width: 640, height: 260, left: 44, right: 12, top: 14, bottom: 34 };
-const SVG = "http://www.w3.org/2000/svg";
 
 const FORMS = {
   wsd: ["WSD", (t, { warmup, decay, floor }) => {
@@ -31,7 +32,7 @@ export default function (root) {
   const stop = makeSlider("Arrêt au pas", 20, STEPS, 20, STEPS, 0);
   const controls = document.createElement("div");
   controls.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 2rem;margin-bottom:.5rem";
-  controls.append(form.label, warmup.label, decay.label, floor.label, stop.label);
+  controls.append(form.element, warmup.element, decay.element, floor.element, stop.element);
   const plot = makePlot(size);
   const status = document.createElement("p");
   status.setAttribute("role", "status");
@@ -52,8 +53,8 @@ export default function (root) {
     root.dataset.verdict = verdict;
     root.dataset.fin = end.toFixed(4);
     status.textContent =
-      `Sur les ${last}\u00a0premiers pas, le taux vaut en moyenne ${french(100 * mean, 0)}\u00a0% de son maximum. ` +
-      `Au dernier, il en vaut encore ${french(100 * end, 0)}\u00a0%\u00a0: ${SENTENCES[verdict]}`;
+      `Sur les ${last}\u00a0premiers pas, le taux vaut en moyenne ${number(100 * mean, 0)}\u00a0% de son maximum. ` +
+      `Au dernier, il en vaut encore ${number(100 * end, 0)}\u00a0%\u00a0: ${SENTENCES[verdict]}`;
     plot.svg.setAttribute("aria-label", `Facteur du taux selon le pas, ${FORMS[kind][0]}. ${status.textContent}`);
   }
 
@@ -69,19 +70,19 @@ const SENTENCES = {
 // Le dessin
 
 function makePlot(size) {
-  const svg = element("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
+  const svg = svgNode("svg", { viewBox: `0 0 ${VIEW.width} ${VIEW.height}`, role: "img" });
   svg.style.cssText = "width:100%;height:auto;display:block";
   const [x0, y0] = pixel([0, 0]);
   const [x1, y1] = pixel([STEPS, 1]);
   svg.append(
-    element("path", { d: `M${x0} ${y1}V${y0}H${x1}`, style: "fill:none;stroke:var(--muted)" }),
-    text(x0 - 6, y1 + size / 3, "1", "end", size),
-    text(x0 - 6, y0 + size / 3, "0", "end", size),
-    text(x1, y0 + size + 4, `${STEPS} pas`, "end", size),
+    svgNode("path", { d: `M${x0} ${y1}V${y0}H${x1}`, style: "fill:none;stroke:var(--muted)" }),
+    svgText(x0 - 6, y1 + size / 3, "1", "end", size),
+    svgText(x0 - 6, y0 + size / 3, "0", "end", size),
+    svgText(x1, y0 + size + 4, `${STEPS} pas`, "end", size),
   );
-  const full = element("polyline", { style: "fill:none;stroke:var(--muted);stroke-dasharray:5 4;stroke-width:1.5" });
-  const done = element("polyline", { class: "fait", style: "fill:none;stroke:var(--ochre);stroke-width:3" });
-  const end = element("circle", { r: 6, style: "fill:var(--bg);stroke:var(--ink);stroke-width:2.5" });
+  const full = svgNode("polyline", { style: "fill:none;stroke:var(--muted);stroke-dasharray:5 4;stroke-width:1.5" });
+  const done = svgNode("polyline", { class: "fait", style: "fill:none;stroke:var(--ochre);stroke-width:3" });
+  const end = svgNode("circle", { r: 6, style: "fill:var(--bg);stroke:var(--ink);stroke-width:2.5" });
   svg.append(full, done, end);
   const points = (curve) => curve.map((y, t) => pixel([t, y]).map((v) => v.toFixed(1)).join(",")).join(" ");
   return {
@@ -101,49 +102,13 @@ function pixel([t, y]) {
   return [left + (t / STEPS) * (width - left - right), height - bottom - y * (height - top - bottom)];
 }
 
-function element(name, attributes) {
-  const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
-}
-
-function text(x, y, content, anchor, size) {
-  const node = element("text", { x, y, "text-anchor": anchor, "font-size": size, style: "fill:var(--text, currentColor)" });
-  node.textContent = content;
-  return node;
-}
-
 // Les réglages
 
 function makeSelect(title, options) {
-  const label = document.createElement("label");
-  const input = document.createElement("select");
-  for (const [value, name] of options) {
-    input.append(Object.assign(document.createElement("option"), { value, textContent: name }));
-  }
-  const name = document.createElement("span");
-  name.textContent = `${title} `;
-  label.append(name, input);
-  return { label, input, value: () => input.value };
+  const input = make("select", {}, ...options.map(([value, name]) => make("option", { value }, name)));
+  const element = make("label", {}, make("span", {}, `${title} `), input);
+  return { element, input, value: () => input.value };
 }
 
-function makeSlider(title, min, max, step, value, digits) {
-  const label = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "range", min, max, step, value });
-  const shown = document.createElement("span"); // le lecteur d’écran lit aria-valuetext
-  shown.setAttribute("aria-hidden", "true");
-  const name = document.createElement("span");
-  name.textContent = title;
-  const show = () => {
-    shown.textContent = french(Number(input.value), digits);
-    input.setAttribute("aria-valuetext", shown.textContent);
-  };
-  input.addEventListener("input", show);
-  show();
-  label.append(name, input, shown);
-  return { label, input, value: () => Number(input.value) };
-}
-
-function french(x, digits) {
-  return x.toLocaleString("fr-FR", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-}
+const makeSlider = (title, min, max, step, value, digits) =>
+  slider(title, { min, max, step, value }, (x) => number(x, digits));

@@ -1,11 +1,12 @@
 // Un tokeniseur qui travaille dans la page : le lecteur écrit, ses tokens paraissent, et un mot montre
 // ses fusions l’une après l’autre. Rien n’est demandé au réseau avant que le lecteur ne le demande.
 
+import { NBSP, make, number } from "./commun/dom.js";
+
 const FOLDER = new URL("../modele/nano/", import.meta.url);
 const KILOBYTES = 125; // taille de tokenizer.json, contrôlée par un test
 const DRAWN = 400; // tokens dessinés ; au-delà, ils sont comptés seulement
 const EXAMPLE = "La tokenisation coupe un texte en morceaux.\nfor i in range(10): print(i)";
-const NBSP = "\u00a0";
 const INKS = ["--ink", "--ochre", "--green", "--muted"];
 const VISIBLE = { " ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍" };
 
@@ -77,7 +78,7 @@ function build(work, field, status, tokenizer) {
     const text = field.value;
     tokens = tokensOf(tokenizer, text, marks.checked);
     const bytes = tokens.reduce((sum, { id }) => sum + tokenizer.tokenBytes(id).length, 0);
-    const ratio = tokens.length ? decimal(bytes / tokens.length, 2) : "–";
+    const ratio = tokens.length ? number(bytes / tokens.length, 2) : "–";
     const counts = [["octets", bytes], ["caractères", [...text].length], ["tokens", tokens.length], ["octets par token", ratio]];
     figures.replaceChildren(...counts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
     const hidden = tokens.length - DRAWN;
@@ -201,12 +202,4 @@ function describe(tokenizer, id) {
 const pairText = (tokenizer, rank) =>
   tokenizer.pairs[rank].map((id) => `«${NBSP}${show(tokenizer, id)}${NBSP}»`).join(" + ");
 
-const decimal = (x, digits) => x.toFixed(digits).replace(".", ",");
 const plural = (n, one, many = `${one}s`) => `${n}${NBSP}${n > 1 ? many : one}`;
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}

@@ -4,7 +4,7 @@
 // est d’autant plus opaque que son poids est grand (en racine, pour que les petits se voient) ; la
 // couleur, moyenne, se lit sur les deux fonds ; toute valeur est aussi écrite.
 
-import { NBSP, make, percent } from "./dom.js";
+import { NBSP, make, percent } from "../commun/dom.js";
 
 const TINT = [176, 100, 30];
 

@@ -1,6 +1,6 @@
 // Les réglages du tirage, sous la main du lecteur.
 
-import { make, number, percent, plural, slider } from "./dom.js";
+import { make, number, percent, plural, slider } from "../commun/dom.js";
 
 // {element, sampling(), seed(), length(), nextSeed()} ; sampling() est celui de sampling.js.
 export function makeSettings() {

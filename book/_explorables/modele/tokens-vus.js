@@ -3,7 +3,7 @@
 // Un seul arrêt de tabulation ; les flèches passent d’un token à l’autre. La marque est un trait (plein,
 // tirets, points) autant qu’une teinte : elle se lit sans la couleur.
 
-import { make, percent } from "./dom.js";
+import { make, percent } from "../commun/dom.js";
 
 // Les paliers, du plus sûr au plus risqué : probabilité minimale, nom de classe, ce qu’ils veulent dire.
 const LEVELS = [

@@ -1,4 +1,4 @@
-// Fabriquer des éléments, écrire les nombres en français : ce que partagent les figures du modèle.
+// Fabriquer des éléments, écrire les nombres en français : ce que partagent les figures.
 
 export const NBSP = "\u00a0";
 
@@ -8,6 +8,19 @@ export function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes))
     if (value !== false && value != null) node.setAttribute(name, value === true ? "" : value);
   node.append(...children);
+  return node;
+}
+
+// svgNode("path", { d: "M0 0" }) : le même, pour un élément de dessin.
+export function svgNode(tag, attributes = {}) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+export function svgText(x, y, content, anchor, size) {
+  const node = svgNode("text", { x, y, "text-anchor": anchor, "font-size": size });
+  node.textContent = content;
   return node;
 }
 
@@ -22,7 +35,7 @@ export function percent(p) {
 
 export const plural = (n, word) => `${number(n)}${NBSP}${word}${n > 1 ? "s" : ""}`;
 
-// Un curseur : {element, input, value()} ; text(x) dit sa valeur, à l’œil et au lecteur d’écran.
+// Un curseur : {element, input, value(), set(x)} ; text(x) dit sa valeur, à l’œil et au lecteur d’écran.
 export function slider(title, { min, max, step, value }, text) {
   const input = make("input", { type: "range", min, max, step, value });
   const shown = make("span", { class: "valeur", "aria-hidden": "true" });
@@ -32,7 +45,12 @@ export function slider(title, { min, max, step, value }, text) {
   };
   input.addEventListener("input", show);
   show();
-  return { element: make("label", {}, make("span", {}, title), input, shown), input, value: () => Number(input.value) };
+  const set = (x) => {
+    input.value = x;
+    show();
+  };
+  const element = make("label", {}, make("span", {}, title), input, shown);
+  return { element, input, set, value: () => Number(input.value) };
 }
 
 export const button = (title, onClick, attributes = {}) => {
