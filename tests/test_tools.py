@@ -420,6 +420,26 @@ def test_missing_npm_fails_in_ci_only(monkeypatch, capsys, tmp_path):
         tests.npm_packages()
 
 
+def test_a_missing_sandbox_is_installed_said_and_fails_in_ci(monkeypatch, capsys):
+    asked, found = [], ["bwrap manque", "bwrap manque"]
+    monkeypatch.setattr(tests.sandbox, "available", lambda: found.pop(0))
+    monkeypatch.setattr(tests.shutil, "which", lambda _: None)
+    monkeypatch.setattr(tests.sys, "platform", "linux")
+    monkeypatch.setattr(chromium, "apt_install", lambda names: asked.append(names) or True)
+    monkeypatch.setenv("CI", "")
+    tests.sandbox_tools()  # apt n’y a rien changé
+    assert asked == [["bubblewrap"]]
+    said = capsys.readouterr().out
+    assert "bwrap manque" in said and "laissés de côté" in said
+    found += ["bwrap manque", "bwrap manque"]
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(Panne, match="en CI"):
+        tests.sandbox_tools()
+    found += ["bwrap manque", None]
+    tests.sandbox_tools()
+    assert len(asked) == 3 and not found
+
+
 def test_cleaning_keeps_what_is_written_by_hand(tmp_path, monkeypatch):
     for name in ("_build", ".venv", "book", "llmbook/__pycache__", ".venv/x/__pycache__"):
         (tmp_path / name).mkdir(parents=True)

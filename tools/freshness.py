@@ -17,6 +17,10 @@ from tools.pages import RUN, code_cells, digest
 from tools.pairing import fingerprint
 
 LABEL = re.compile(r"""["']ex-([a-z0-9]+(?:-[a-z0-9]+)*)["']""")
+DATA = {  # les données qu’un module lit
+    "llmbook.corpus": "llmbook/data",
+    "llmbook.instructions": "llmbook/data/instructions",
+}
 MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
@@ -93,8 +97,9 @@ def parts(notebook: NotebookNode, root: Path) -> dict[str, str]:
         found[name] = digest(content)
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         waiting |= imported(content, package, root)
-    if "llmbook.corpus" in found:
-        found["llmbook/data"] = data_hash(root / "llmbook" / "data")
+    for module, folder in DATA.items():
+        if module in found:
+            found[folder] = data_hash(root / folder)
     return dict(sorted(found.items()))
 
 
@@ -145,9 +150,17 @@ def exercise_module(label: str, root: Path) -> str | None:
 
 
 def data_hash(folder: Path) -> str:
+    """Empreinte des fichiers d’un dossier de données ; ses sous-dossiers déclarés en ont une autre."""
     if not folder.is_dir():
         return ""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix not in {".md", ".pyc"})
+    apart = {Path(other).name for other in DATA.values()} - {folder.name}
+    files = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file()
+        and p.suffix not in {".md", ".pyc"}
+        and p.relative_to(folder).parts[0] not in apart
+    )
     return digest(
         [
             (p.relative_to(folder).as_posix(), hashlib.sha256(p.read_bytes()).hexdigest())

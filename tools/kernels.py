@@ -21,6 +21,13 @@ THREAD_VARIABLES = (
 )
 
 
+NOISE = (  # débuts d’avertissements qui ne regardent pas le lecteur d’une page
+    "IProgress not found",  # tqdm sans ipywidgets, dans transformers
+    "Failed to load CPU gemm_4bit_forward",  # bitsandbytes, importé par peft
+    "`is_gradient_checkpointing` is deprecated",  # peft appelle transformers
+)
+
+
 def kernel_environment(root: Path = ROOT, *, allow_gpu: bool = False) -> dict[str, str]:
     """Variables qui rendent une exécution répétable, à ajouter à celles du système.
 
@@ -34,7 +41,7 @@ def kernel_environment(root: Path = ROOT, *, allow_gpu: bool = False) -> dict[st
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # sinon un avertissement dans la première sortie
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm sans ipywidgets, dans transformers
+        "PYTHONWARNINGS": ",".join(f"ignore:{start}" for start in NOISE),
         "LLMBOOK_PROGRESS": "off",
         "IPYTHONDIR": str(root / ".cache" / "ipython"),  # pas les réglages de la personne
         "TZ": "UTC",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from llmbook import sandbox
 from tools import build, chromium, node
 from tools.messages import Panne, say, step
 from tools.node import NPM
@@ -37,6 +38,7 @@ def main(arguments):
         left_out.add("navigateur")
     if not quick:
         npm_packages()
+        sandbox_tools()
         if not shutil.which("xelatex"):
             left_out.add("pdf")
             say("  Sans xelatex, les tests marqués « pdf » sont laissés de côté (make pdf).")
@@ -74,3 +76,20 @@ def npm_packages():
         )
     if reason:
         say(f"  axe-core manque ({reason}) : les tests d’accessibilité sont laissés de côté.")
+
+
+def sandbox_tools():
+    """bubblewrap : les tests et les pages qui exécutent ce qu’un modèle a écrit en ont besoin."""
+    reason = sandbox.available()
+    if reason and sys.platform.startswith("linux") and not shutil.which("bwrap"):
+        step("Installation de bubblewrap")
+        if chromium.apt_install(["bubblewrap"]):
+            reason = sandbox.available()
+    if reason and in_ci():
+        raise Panne(
+            f"Pas d’enceinte pour exécuter du code ({reason}) : en CI, c’est un échec.",
+            "Installez bubblewrap (apt install bubblewrap), et permettez les espaces de noms.",
+        )
+    if reason:
+        say("  Sans enceinte, les tests qui exécutent du code de modèle sont laissés de côté :")
+        say(f"  {reason}.")

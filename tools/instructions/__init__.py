@@ -1,0 +1,1 @@
+"""Le générateur des jeux de llmbook/data/instructions : `python -m tools.instructions`."""
