@@ -15,7 +15,12 @@ from llmbook.corpus import RECORD, prose, split
 
 HELD_SHARE = 0.16  # du reste, une fois ôtés "bibliotheque" et les tables : 6 % du tout
 FRENCH_SHARE = 0.025
-TABLES = ("encodings/", "pydoc_data/", "__phello__/", "distutils/")  # tables, et code retiré de 3.12
+TABLES = (
+    "encodings/",
+    "pydoc_data/",
+    "__phello__/",
+    "distutils/",
+)  # tables, et code retiré de 3.12
 
 
 def hold_out(names: Iterable[str], spared: Iterable[str] = ()) -> tuple[list[str], list[str]]:

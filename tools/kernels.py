@@ -23,7 +23,6 @@ THREAD_VARIABLES = (
 
 NOISE = (  # débuts d’avertissements qui ne regardent pas le lecteur d’une page
     "IProgress not found",  # tqdm sans ipywidgets, dans transformers
-    "Failed to load CPU gemm_4bit_forward",  # bitsandbytes, importé par peft
     "`is_gradient_checkpointing` is deprecated",  # peft appelle transformers
 )
 

@@ -127,7 +127,7 @@ def measures(model, tokenizer) -> dict:
     from llmbook.evaluation import bits_per_byte
     from llmbook.evaluation_answers import answer_questions, exact_match
 
-    items = test_questions(instructions.load("composes", "test"))
+    items = sampled_questions(instructions.load("composes", "test"))
     answers = answer_questions(model, tokenizer, items, max_tokens=40, batch_size=200)
     right = [exact_match(a, item["reponse"]) for a, item in zip(answers, items, strict=True)]
     families = {}
@@ -150,7 +150,7 @@ def exact_share(model, tokenizer, items) -> float:
     return sum(right) / len(items)
 
 
-def test_questions(records: list[dict], count: int = QUESTIONS) -> list[dict]:
+def sampled_questions(records: list[dict], count: int = QUESTIONS) -> list[dict]:
     """Un échantillon fixe de questions à réponse canonique, d’un seul tour."""
     usable = [r for r in records if r["reponse"] is not None and len(r["messages"]) == 2]
     return random.Random(0).sample(usable, min(count, len(usable)))

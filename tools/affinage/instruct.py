@@ -77,7 +77,7 @@ def train(job) -> dict:
     from llmbook.lora_files import save_adapter
     from llmbook.model import LanguageModel
     from llmbook.tokenizer import Tokenizer
-    from tools.affinage.experience import exact_share, test_questions
+    from tools.affinage.experience import exact_share, sampled_questions
     from tools.models import training
 
     recipe, place = job
@@ -107,7 +107,7 @@ def train(job) -> dict:
     ]
     model.eval()
     held = SupervisedBatches(validation, 64, CONTEXT, seed=0)
-    questions = test_questions([r for r in records("validation") if r["origine"] == "compose"])
+    questions = sampled_questions([r for r in records("validation") if r["origine"] == "compose"])
     found = asdict(recipe) | {
         "perte": validation_loss(model, held),
         "exact": exact_share(model, tokenizer, questions),

@@ -172,7 +172,9 @@ def _():
     return Contest(with_library, by_hand, lambda a, b: torch.allclose(a, b, atol=1e-3))
 
 
-@measure("Tenseurs au plus fort d’un pas, nano, 4 × 128 tokens, sans le modèle ni les moments d’AdamW")
+@measure(
+    "Tenseurs au plus fort d’un pas, nano, 4 × 128 tokens, sans le modèle ni les moments d’AdamW"
+)
 def _():
     from llmbook.quantization_nf4 import memory_bytes, quantize_linears
 

@@ -277,7 +277,9 @@ def hide_headings(app, env):
             for listing in [c for c in item.children if isinstance(c, nodes.bullet_list)]:
                 listing.children = []
                 for toctree in [
-                    t for kept in toc.children[0].children if isinstance(kept, nodes.bullet_list)
+                    t
+                    for kept in toc.children[0].children
+                    if isinstance(kept, nodes.bullet_list)
                     for t in kept.findall(addnodes.toctree)
                 ]:
                     listing += toctree.deepcopy()
@@ -412,7 +414,9 @@ def improve(body):
     body = HEADERLINK.sub(PERMALINK, body)
     body = TABLE.sub('<div class="defile defile-tableau"><table', body)
     body = body.replace("</table>", "</table></div>")
-    body = PLAIN.sub(r"\1", body)  # jetons que la feuille de style ne colore pas : un tiers du poids
+    body = PLAIN.sub(
+        r"\1", body
+    )  # jetons que la feuille de style ne colore pas : un tiers du poids
     body = IMAGE.sub('<img loading="lazy" decoding="async" ', body)
     return body.replace(TOGGLE, "<summary>")
 
