@@ -45,6 +45,24 @@ def test_bad_options_are_explained(tmp_path, options, message):
     assert not out.exists()
 
 
+def test_a_published_template_gets_its_marks():
+    """Le gabarit de Qwen 2.5 est du ChatML sans {% generation %} ; un autre reste tel quel."""
+    from transformers import AutoTokenizer
+
+    from llmbook.chat_template import CHATML, encode
+
+    tokenizer = AutoTokenizer.from_pretrained("models/nano")
+    tokenizer.chat_template = CHATML.replace("{%- generation %}", "").replace(
+        "{%- endgeneration %}", ""
+    )
+    dialogue = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(ValueError, match="generation"):
+        encode(tokenizer, dialogue)
+    assert any(encode(assistant.marked(tokenizer), dialogue)[1])
+    tokenizer.chat_template = other = CHATML + " "
+    assert assistant.marked(tokenizer).chat_template == other
+
+
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"messages": []}\n{"autre": 1}\n', encoding="utf-8")

@@ -62,7 +62,7 @@ def parsed(options) -> argparse.Namespace:
     parser.add_argument("--rang", type=int, default=8)
     parser.add_argument("--alpha", type=float, help="deux fois le rang par défaut")
     parser.add_argument("--cibles", default="all-linear", help="noms séparés par des virgules")
-    parser.add_argument("--taux", type=float, default=2e-3, help="2e-4 pour un grand modèle")
+    parser.add_argument("--taux", type=float, help="2e-3 sous 100 M de paramètres, 2e-4 au-delà")
     parser.add_argument("--epoques", type=float, default=1.0)
     parser.add_argument("--pas", type=int, help="un nombre de pas, au lieu d’époques")
     parser.add_argument("--lot", type=int, default=16)
@@ -108,13 +108,14 @@ def run(chosen, device) -> None:
         f"{len(examples)} exemples ; {trained / 1e6:.2f} M de paramètres entraînés sur "
         f"{total / 1e6:.0f} M ({100 * trained / total:.2f} %), sur {device}"
     )
+    rate = chosen.taux or (2e-3 if total < 100e6 else 2e-4)
     batches = SupervisedBatches(
         examples, chosen.lot, chosen.contexte, seed=chosen.graine, packing=chosen.paquets
     )
     config = FinetuneConfig(
         steps=chosen.pas,
         epochs=None if chosen.pas else chosen.epoques,
-        learning_rate=chosen.taux,
+        learning_rate=rate,
         accumulate=chosen.accumulation,
         precision="bfloat16" if device.type == "cuda" else "float32",
         gradient_checkpointing=chosen.recalcul,
@@ -156,11 +157,26 @@ def loaded(chosen, device):
         if chosen.bits == 4:
             quantize_linears(model)
         return model, AutoTokenizer.from_pretrained(ROOT / "models" / "nano")
-    tokenizer = AutoTokenizer.from_pretrained(chosen.modele)
+    tokenizer = marked(AutoTokenizer.from_pretrained(chosen.modele))
     dtype = torch.float32 if chosen.bits == 32 or device.type == "cpu" else torch.bfloat16
     if chosen.bits == 4:
         return load_quantized(chosen.modele, dtype=dtype, device=device), tokenizer
     return AutoModelForCausalLM.from_pretrained(chosen.modele, dtype=dtype).to(device), tokenizer
+
+
+def marked(tokenizer):
+    """Un gabarit qui dit ce qui s’apprend : celui du tokeniseur, ou ChatML s’il en a les marques.
+
+    Les gabarits publiés n’ont presque jamais de {% generation %} : Qwen 2.5 écrit du ChatML, sans dire
+    quelle part est de l’assistant. Les autres familles demandent un gabarit d’entraînement.
+    """
+    from llmbook.chat_template import CHATML, END, MARKED, START
+
+    template = tokenizer.chat_template
+    if template and not MARKED.search(template) and {START, END} <= tokenizer.get_vocab().keys():
+        tokenizer.chat_template = CHATML
+        say("Gabarit : ChatML avec ses marques d’apprentissage, à la place de celui du modèle.")
+    return tokenizer
 
 
 def dialogues(wanted: str) -> list[dict]:
