@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in Path(item.path).parents:
             item.add_marker(pytest.mark.navigateur)
-            item.add_marker(pytest.mark.timeout(180))
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(scope="session")

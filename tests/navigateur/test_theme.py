@@ -148,6 +148,7 @@ def test_une_colonne_lisible(visit):
 
 
 @pytest.mark.lent
+@pytest.mark.timeout(900)  # une seconde ou deux par page, davantage sur une machine prise
 @pytest.mark.parametrize("width", [PHONE, WIDE])
 def test_toutes_les_pages(visit, html_root, width):
     """Poids, largeur, formules et console de chaque page du livre."""
