@@ -10,7 +10,7 @@ import functools
 import tempfile
 from pathlib import Path
 
-from tools.bench import ROOT, Contest, bench, measure, peak_bytes
+from tools.bench import ROOT, Contest, bench, fr, measure, peak_bytes
 
 NANO = ROOT / "models" / "nano"
 B, T, RANK, RATE = 4, 128, 8, 1e-4
@@ -186,7 +186,8 @@ def _():
         size = memory_bytes(model)
         step = stepping(model if name == "tout le modèle" else with_ours(model))
         step()  # les moments d’AdamW naissent au premier pas
-        found.append(f"{name} {peak_bytes(step) / 1e6:.1f} Mo (modèle : {size / 1e6:.1f} Mo)")
+        peak = fr(peak_bytes(step) / 1e6, 1)
+        found.append(f"{name} {peak} Mo (modèle : {fr(size / 1e6, 1)} Mo)")
     return " ; ".join(found)
 
 
@@ -200,4 +201,4 @@ def _():
         save_adapter(with_ours(base()), folder, dtype=torch.bfloat16)
         size = (Path(folder) / "adapter_model.safetensors").stat().st_size
     whole = (NANO / "model.safetensors").stat().st_size
-    return f"{size / 1e3:.0f} ko, contre {whole / 1e6:.1f} Mo pour le modèle"
+    return f"{size / 1e3:.0f} ko, contre {fr(whole / 1e6, 1)} Mo pour le modèle"
