@@ -75,7 +75,7 @@ def test_samples_are_what_they_say():
 def test_unknown_or_altered_sample(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="extrait inconnu"):
         corpus.sample("latin")
-    for file in corpus.DATA.iterdir():
+    for file in filter(Path.is_file, corpus.DATA.iterdir()):
         shutil.copy(file, tmp_path)
     monkeypatch.setattr(corpus, "DATA", tmp_path)
     corpus.sample("francais")
