@@ -5,29 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from petits_modeles import tiny_llama
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from llmbook.hf_quantized import load_quantized
 from llmbook.quantization_nf4 import memory_bytes, quantize_linears
 from tools.bench import peak_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def tiny_llama(tie=True):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=90,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=tie,
-        initializer_range=0.2,
-    )
-    return LlamaForCausalLM(config)
 
 
 # Le dossier

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from petits_modeles import tiny_llama
 from torch import nn
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from llmbook.lora import LoraConfig, inject
 from llmbook.model import LanguageModel
@@ -165,22 +166,6 @@ def test_to_linear_and_back_changes_nothing():
 
 
 # Le modèle
-
-
-def tiny_llama(tie=True):
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=90,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=tie,
-        initializer_range=0.2,
-    )
-    return LlamaForCausalLM(config)
 
 
 @pytest.mark.parametrize("tie", [False, True])

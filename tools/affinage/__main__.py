@@ -2,6 +2,7 @@
 
 import sys
 
+from tools import messages
 from tools.messages import Panne
 
 STEPS = ("assistant", "balayages", "memoire", "voies", "instruct")
@@ -17,8 +18,5 @@ def main(options) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Panne as panne:
-        print(panne, file=sys.stderr)
-        sys.exit(1)
+    messages.prepare_streams()
+    sys.exit(messages.guard(lambda: main(sys.argv[1:])))

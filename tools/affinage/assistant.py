@@ -22,8 +22,6 @@ from pathlib import Path
 from tools.affinage.experience import ROOT
 from tools.messages import Panne, Progress, duration, say
 
-BOOK = ("composes", "dialogues", "taches")
-
 
 def main(options) -> int:
     chosen = parsed(options)
@@ -185,10 +183,10 @@ def dialogues(wanted: str) -> list[dict]:
 
     if not wanted.endswith(".jsonl"):
         names = wanted.split(",")
-        if unknown := set(names) - set(BOOK):
+        if unknown := set(names) - set(instructions.SETS):
             raise ValueError(
-                f"jeux inconnus : {', '.join(sorted(unknown))} ; choisir parmi {', '.join(BOOK)}, "
-                "ou donner un fichier .jsonl"
+                f"jeux inconnus : {', '.join(sorted(unknown))} ; choisir parmi "
+                f"{', '.join(instructions.SETS)}, ou donner un fichier .jsonl"
             )
         return [record for name in names for record in instructions.load(name, "train")]
     found = []

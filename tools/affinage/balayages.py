@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 
 from tools.affinage.experience import ROOT, Experience, run, varied
+from tools.affinage.resultats import write_rows
 
 RESULTS = ROOT / "book" / "_data" / "affinage.json"
 BASE = Experience()
@@ -127,14 +128,7 @@ def key(row: dict) -> str:
 def write(path: Path, found: dict) -> None:
     rows = sorted(found["lignes"], key=key)
     head = {name: value for name, value in found.items() if name != "lignes"}
-    lines = ",\n  ".join(json.dumps(rounded(row), ensure_ascii=False) for row in rows)
-    text = (
-        json.dumps(head, ensure_ascii=False, indent=1)[:-2]
-        + f',\n "lignes": [\n  {lines}\n ]\n}}\n'
-    )
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_rows(path, head, [rounded(row) for row in rows])
 
 
 def rounded(value):

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from tools.affinage.experience import ROOT
+from tools.affinage.resultats import write_rows
 
 RESULTS = ROOT / "book" / "_data" / "memoire_affinage.json"
 RANK, STEPS = 16, 4
@@ -58,13 +59,8 @@ def main(options) -> int:
         "date": date.today().isoformat(),
         "commande": "python -m tools.affinage memoire",
     }
-    lines = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in [*old, *rows])
     head = {k: v for k, v in found.items() if k != "lignes"}
-    text = (
-        json.dumps(head, ensure_ascii=False, indent=1)[:-2]
-        + f',\n "lignes": [\n  {lines}\n ]\n}}\n'
-    )
-    chosen.sortie.write_text(text, encoding="utf-8")
+    write_rows(chosen.sortie, head, [*old, *rows])
     return 0
 
 

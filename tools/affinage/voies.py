@@ -10,7 +10,6 @@ ainsi que la tâche à deviner.
 
 import argparse
 import ast
-import json
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tools.affinage.experience import ROOT
+from tools.affinage.resultats import write_rows
 
 RESULTS = ROOT / "book" / "_data" / "voies.json"
 PER_SIGNATURE = 2  # questions au plus
@@ -72,9 +72,7 @@ def main(options) -> int:
         "frequent": majority(train, test),
         "rappel": recall(test),
     }
-    lines = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    head = json.dumps(found, ensure_ascii=False, indent=1)[:-2]
-    chosen.sortie.write_text(f'{head},\n "lignes": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+    write_rows(chosen.sortie, found, rows)
     return 0
 
 
