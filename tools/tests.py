@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmbook import sandbox
 from tools import build, chromium, node
+from tools.kernels import THREAD_VARIABLES
 from tools.messages import Panne, say, step
 from tools.node import NPM
 
@@ -27,7 +28,9 @@ def main(arguments):
     target, *options = arguments
     quick = target == "test-rapide"
     left_out = set(SLOW if quick else ("gpu",))
-    env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    # un fil par processus : deux processus de deux fils se disputeraient les deux cœurs
+    env = dict.fromkeys(THREAD_VARIABLES, "1") | os.environ
+    env |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
 
     check_style()
     say("  " + build.build() + ".")

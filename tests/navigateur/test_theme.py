@@ -148,25 +148,27 @@ def test_une_colonne_lisible(visit):
 
 
 @pytest.mark.lent
-@pytest.mark.timeout(900)  # une seconde ou deux par page, davantage sur une machine prise
-@pytest.mark.parametrize("width", [PHONE, WIDE])
-def test_toutes_les_pages(visit, html_root, width):
-    """Poids, largeur, formules et console de chaque page du livre."""
+@pytest.mark.timeout(900)  # une à deux secondes par page, davantage sur une machine prise
+def test_toutes_les_pages(visit, html_root):
+    """Poids, largeurs, formules et console de chaque page, chargée une fois puis élargie."""
     wrong = []
     for page in all_pages():
-        found = visit(page, width=width)
+        found = visit(page, width=PHONE)
         math = found.page.locator(".math").count() > 0
         if found.weight() >= (MATH_LIMIT if math else PROSE_LIMIT):
             wrong.append(f"{page} : {found.weight()} octets")
-        got = found.page.evaluate(OVERFLOW)
-        if got["page"] > got["large"] or got["dehors"] or got["coupes"]:
-            wrong.append(f"{page} : {got}")
-        wrong += [f"{page} : {text}" for text in broken_formulas(found)]
         alts = found.page.evaluate(
             "[...document.images].filter(i => !i.alt?.trim()).map(i => i.src)"
         )
         wrong += [f"{page} : image sans texte de remplacement {src}" for src in alts]
-        found.page.close()
+        for width in (PHONE, WIDE):
+            if width != PHONE:
+                found.resize(width)
+            got = found.page.evaluate(OVERFLOW)
+            if got["page"] > got["large"] or got["dehors"] or got["coupes"]:
+                wrong.append(f"{page}, {width} px : {got}")
+            wrong += [f"{page}, {width} px : {text}" for text in broken_formulas(found)]
+        found.page.context.close()  # quatre-vingts onglets ouverts ralentiraient les suivants
     assert not wrong, "\n".join(wrong)
 
 
