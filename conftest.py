@@ -5,9 +5,10 @@ Un seul appel couvre les tests et les carnets :
     pytest --nbval -n 2 --dist loadscope tests notebooks
 
 Chaque carnet déclare un budget (secondes, mémoire) pour deux cœurs. Le test de sa dernière
-cellule échoue s’il le dépasse. LLMBOOK_BUDGET_FACTOR agrandit tous les budgets : les machines
-d’intégration continue partagent leurs cœurs. Avec --nbval-lax (carte graphique, Colab), les
-mesures sont affichées mais les budgets ne sont pas imposés, et les sorties ne sont pas comparées.
+cellule échoue s’il le dépasse. LLMBOOK_BUDGET_FACTOR agrandit les durées, pas la mémoire : `make
+test` le met à 3, car deux carnets et Chromium se partagent les cœurs. Avec --nbval-lax (carte
+graphique, Colab), les mesures sont affichées mais les budgets ne sont pas imposés, et les sorties
+ne sont pas comparées.
 """
 
 import os

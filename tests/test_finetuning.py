@@ -47,13 +47,20 @@ def hugging(attention="sdpa"):
     return model
 
 
-def adapted():
+def adapted(**options):
     torch.manual_seed(1)
-    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
-    return get_peft_model(hugging(), config)
+    targets = ["q_proj", "down_proj"]
+    return get_peft_model(
+        hugging(), LoraConfig(r=4, target_modules=targets, init_lora_weights=False, **options)
+    )
 
 
-MODELS = {"livre": ours, "transformers": hugging, "peft": adapted}
+def adapted_rows():
+    """Deux lignes de la table apprises : la tête, liée, les reçoit."""
+    return adapted(trainable_token_indices=[2, 3])
+
+
+MODELS = {"livre": ours, "transformers": hugging, "peft": adapted, "lignes": adapted_rows}
 each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 

@@ -529,6 +529,8 @@ def test_budget_and_its_factor():
     (problem,) = over_budget(measure | limits, 1)
     assert "30.0 s pour un budget de 20 s" in problem
     assert over_budget(measure | limits, 2) == []
+    (problem,) = over_budget(measure | limits | {"memory_mb": 500}, 2)
+    assert "500 Mo pour un budget de 400 Mo" in problem
     assert len(over_budget(measure | {"max_seconds": None, "max_memory_mb": None}, 2)) == 2
 
 

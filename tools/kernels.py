@@ -97,8 +97,10 @@ def over_budget(measure: dict, factor: float) -> list[str]:
         allowed = measure[f"max_{what}"]
         if allowed is None:
             found.append(f"{measure['name']} : pas de budget déclaré ({what}).")
-        elif measure[what] > allowed * factor:
-            extra = f" x {factor:g} (LLMBOOK_BUDGET_FACTOR)" if factor != 1 else ""
+            continue
+        slower = factor if what == "seconds" else 1  # une machine prise ne prend pas plus de mémoire
+        if measure[what] > allowed * slower:
+            extra = f" x {slower:g} (LLMBOOK_BUDGET_FACTOR)" if slower != 1 else ""
             found.append(
                 f"{measure['name']} : {measure[what]:.{digits}f} {unit} pour un budget de "
                 f"{allowed:g} {unit}{extra}. Allégez le carnet, ou relevez `budget: {what}` dans "

@@ -17,6 +17,7 @@ from tools.node import NPM
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW = ("lent", "notebooks", "gpu", "pdf")
+BUDGETS = "3"  # les carnets partagent les cœurs avec Chromium et l’autre processus
 MINUTES = "la part rapide ; `make test` fait tout"
 
 
@@ -29,7 +30,7 @@ def main(arguments):
     quick = target == "test-rapide"
     left_out = set(SLOW if quick else ("gpu",))
     # un fil par processus : deux processus de deux fils se disputeraient les deux cœurs
-    env = dict.fromkeys(THREAD_VARIABLES, "1") | os.environ
+    env = dict.fromkeys(THREAD_VARIABLES, "1") | {"LLMBOOK_BUDGET_FACTOR": BUDGETS} | os.environ
     env |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
 
     check_style()

@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from tools import messages
 from tools.instructions.files import update_sums
 from tools.messages import say
 
@@ -28,4 +29,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    messages.prepare_streams()
+    sys.exit(messages.guard(lambda: main(sys.argv[1:])))
