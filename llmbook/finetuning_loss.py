@@ -42,7 +42,8 @@ class Learner:
                 f"{type(model).__name__} : un LanguageModel ou un AutoModelForCausalLM est attendu"
             )
         self.config = inner.config
-        self.vocab_size = inner.get_input_embeddings().num_embeddings
+        # .weight : les lignes apprises de peft enveloppent la table sans rendre num_embeddings
+        self.vocab_size = inner.get_input_embeddings().weight.shape[0]
         self.context = getattr(inner.config, "max_position_embeddings", None)
         self.body = getattr(inner, inner.base_model_prefix, None)
         self.head = inner.get_output_embeddings()

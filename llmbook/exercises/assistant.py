@@ -48,6 +48,13 @@ def _(n, batch, accumulate, epochs):
     return epochs * math.ceil(n / batch) // accumulate
 
 
+@steps_exercise.trap(
+    "Un pas peut finir une époque et commencer la suivante : arrondissez à la fin."
+)
+def _(n, batch, accumulate, epochs):
+    return epochs * math.ceil(math.ceil(n / batch) / accumulate)
+
+
 @steps_exercise.trap("Les époques manquent : multipliez.")
 def _(n, batch, accumulate, epochs):
     return math.ceil(math.ceil(n / batch) / accumulate)

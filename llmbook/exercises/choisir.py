@@ -93,7 +93,9 @@ def _(given, expected):
     return sum(a == e for a, e in zip(given, expected, strict=True)) / len(expected)
 
 
-@balanced_exercise.trap("Groupez par réponse attendue, non par réponse donnée : c’est un rappel.")
+@balanced_exercise.trap(
+    "Vous groupez par réponse donnée : c’est une précision. Groupez par réponse attendue."
+)
 def _(given, expected):
     return balanced_accuracy(expected, given)
 
