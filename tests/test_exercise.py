@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +15,8 @@ from llmbook import exercise_progress as store
 from llmbook.exercise import Exercise, UnknownExercise, check, hint, metadata, solution, sources
 from llmbook.exercise_judge import judge
 from llmbook.exercise_run import run
+
+ROOT = Path(__file__).resolve().parents[1]
 
 mean = Exercise(
     "ex-essai-moyenne",
@@ -365,13 +367,25 @@ def test_growing_memory_is_stopped(report):
     assert "mémoire" in report(swell) or "arrêt après" in report(swell)
 
 
-@pytest.mark.parametrize("function", [spin, spin_bare])
-def test_endless_loop_outside_the_main_thread(function):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(run(function, (0,), timeout_s=0.2)))
-    thread.start()
-    thread.join(10)
-    assert found and found[0].timed_out
+@pytest.mark.parametrize("name", ["spin", "spin_bare"])
+def test_endless_loop_outside_the_main_thread(name):
+    """Dans un autre processus : un fil que rien n’arrête ralentirait tous les essais suivants."""
+    code = (
+        "import os, threading\n"
+        "from llmbook.exercise_run import run\n"
+        f"from tests.test_exercise import {name} as answer\n"
+        "found = []\n"
+        "work = lambda: found.append(run(answer, (0,), timeout_s=0.2))\n"
+        "thread = threading.Thread(target=work, daemon=True)\n"
+        "thread.start()\n"
+        "thread.join(10)\n"
+        "print(found[0].timed_out, flush=True)\n"
+        "os._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "True", done.stderr
 
 
 def test_the_reader_own_randomness_is_untouched():

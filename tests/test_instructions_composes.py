@@ -21,6 +21,7 @@ import pytest
 from llmbook import instructions
 from llmbook.instructions import first_code, load
 from llmbook.tokenizer import Tokenizer
+from tools.instructions.inspection import INTERPRETER, LIBRARY
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPOSED = load("composes")
@@ -183,7 +184,16 @@ def test_signatures_are_those_of_the_library():
         live = inspect.signature(value).parameters
         assert set(found) <= set(live) and len(live) - len(found) in (0, 1), each["id"]
         for name, parameter in found.items():
-            assert (parameter.default, parameter.kind) == (live[name].default, live[name].kind)
+            default = live[name].default
+            default = INTERPRETER if default == sys.executable else default
+            assert (parameter.default, parameter.kind) == (default, live[name].kind), each["id"]
+
+
+def test_no_path_of_the_machine():
+    """Ni le dossier du dépôt, ni celui de l’environnement, ni celui de la bibliothèque."""
+    here = {str(ROOT), sys.prefix, sys.base_prefix, str(LIBRARY)} - {"/usr"}
+    for each in COMPOSED:
+        assert not any(path in str(each) for path in here), each["id"]
 
 
 @same_python
@@ -254,4 +264,9 @@ def test_composing_again_gives_the_same_bytes(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=True)
     name = "composes.jsonl.xz"
-    assert (tmp_path / name).read_bytes() == (instructions.FOLDER / name).read_bytes()
+    same = (tmp_path / name).read_bytes() == (instructions.FOLDER / name).read_bytes()
+    if not same:  # jamais `assert` sur les octets : pytest mettrait des heures à les comparer
+        pairs = zip(load("composes", folder=tmp_path), COMPOSED, strict=False)
+        pytest.fail(
+            f"premier écart : {next(((a, b) for a, b in pairs if a != b), 'le nombre, ou liblzma')}"
+        )

@@ -33,6 +33,7 @@ RETIRED = set(  # ôtés de Python 3.12 ou 3.13
 IN_C = """array binascii cmath fcntl grp math mmap resource select unicodedata zlib""".split()
 ALIASES = {"posixpath": "os.path"}  # le nom sous lequel on l’emploie
 SOURCES = {"collections.abc": "_collections_abc"}  # ce que __module__ ne dit pas
+INTERPRETER = "/usr/bin/python3"  # à la place de sys.executable, propre à chaque machine
 LITERALS = (bool, int, float, str, bytes, type(None), tuple)
 
 
@@ -112,7 +113,10 @@ def modules() -> list[tuple[str, object]]:
 
 
 def parameters_of(value: object) -> tuple[inspect.Parameter, ...] | None:
-    """Paramètres, sans annotations ; None si inconnus, ou si un défaut ne s’écrit pas en Python."""
+    """Paramètres, sans annotations ; None si inconnus, ou si un défaut ne s’écrit pas en Python.
+
+    Un défaut qui est le chemin de cet interpréteur devient INTERPRETER.
+    """
     try:
         signature = inspect.signature(value)
     except Exception:  # inspect échoue de bien des façons sur un objet écrit en C
@@ -120,7 +124,7 @@ def parameters_of(value: object) -> tuple[inspect.Parameter, ...] | None:
     kept = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     if not all(p.default is p.empty or is_literal(p.default) for p in kept):
         return None
-    return tuple(kept)
+    return tuple(p.replace(default=INTERPRETER) if p.default == sys.executable else p for p in kept)
 
 
 def is_literal(value: object) -> bool:
