@@ -96,7 +96,7 @@ def small():
 def test_beam_search_equals_transformers(small, beams, length_penalty, early_stopping):
     theirs, ours = small
     lengths = set()
-    for eos, penalty in zip([None, 1, 4, 7, 10], itertools.cycle([1.0, 1.2])):
+    for eos, penalty in itertools.product([None, 1, 4, 7, 10], [1.0, 1.2]):
         options = dict(length_penalty=length_penalty, repetition_penalty=penalty)
         if beams > 1:
             options["early_stopping"] = early_stopping
